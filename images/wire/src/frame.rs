@@ -1,0 +1,183 @@
+//! Lines with a checksum and a number.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
+
+/// One numbered message.
+#[derive(Serialize, Deserialize)]
+struct Numbered<T> {
+    n: u64,
+    m: T,
+}
+
+/// Why a line could not be taken as the next message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrameError {
+    /// The line is not `CRC JSON`.
+    Malformed(String),
+    /// The checksum does not fit the text.
+    Checksum {
+        /// checksum in the line
+        stated: u32,
+        /// checksum of the line's text
+        computed: u32,
+    },
+    /// The text is not a message of the expected type.
+    Json(String),
+    /// A message is missing, or came twice.
+    Number {
+        /// the number that had to come
+        expected: u64,
+        /// the number that came
+        got: u64,
+    },
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(line) => write!(f, "not a message line: {line:?}"),
+            Self::Checksum { stated, computed } => {
+                write!(f, "checksum of a message is {computed:08x}, its line says {stated:08x}")
+            }
+            Self::Json(why) => write!(f, "message text: {why}"),
+            Self::Number { expected, got } => write!(f, "message number {got}, expected {expected}"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// The line, with its newline, that carries `message` as number `n`.
+///
+/// # Panics
+/// Never for the types of this crate: they have no map with keys that are not strings.
+pub fn encode<T: Serialize>(n: u64, message: &T) -> Vec<u8> {
+    let json = serde_json::to_vec(&Numbered { n, m: message }).expect("messages are plain JSON");
+    let mut line = format!("{:08x} ", crc32(&json)).into_bytes();
+    line.extend_from_slice(&json);
+    line.push(b'\n');
+    line
+}
+
+/// Collects bytes and hands out checked messages in order.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    buffer: Vec<u8>,
+    scanned: usize,
+    last: u64,
+}
+
+impl FrameReader {
+    /// A reader whose next message has number 1.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes as they came from the port.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Bytes that are not yet a whole line.
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The next whole message, `None` while its line is incomplete.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, FrameError>> {
+        let end = match self.buffer[self.scanned..].iter().position(|&b| b == b'\n') {
+            Some(at) => self.scanned + at,
+            None => {
+                self.scanned = self.buffer.len();
+                return None;
+            }
+        };
+        let line: Vec<u8> = self.buffer.drain(..=end).collect();
+        self.scanned = 0;
+        Some(self.decode(line[..end].trim_ascii_end()))
+    }
+
+    fn decode<T: DeserializeOwned>(&mut self, line: &[u8]) -> Result<T, FrameError> {
+        let malformed =
+            || FrameError::Malformed(String::from_utf8_lossy(&line[..line.len().min(120)]).into());
+        let (sum, json) = match line.get(8) {
+            Some(b' ') => (&line[..8], &line[9..]),
+            _ => return Err(malformed()),
+        };
+        let stated = std::str::from_utf8(sum).ok().and_then(|s| u32::from_str_radix(s, 16).ok());
+        let stated = stated.ok_or_else(malformed)?;
+        let computed = crc32(json);
+        if stated != computed {
+            return Err(FrameError::Checksum { stated, computed });
+        }
+        let Numbered { n, m } = serde_json::from_slice(json).map_err(|e| FrameError::Json(e.to_string()))?;
+        let expected = self.last + 1;
+        if n != expected {
+            return Err(FrameError::Number { expected, got: n });
+        }
+        self.last = n;
+        Ok(m)
+    }
+}
+
+/// CRC-32 as IEEE 802.3 has it (reflected, polynomial 0xEDB88320).
+fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = table();
+    !bytes.iter().fold(!0u32, |crc, &b| TABLE[usize::from((crc as u8) ^ b)] ^ (crc >> 8))
+}
+
+const fn table() -> [u32; 256] {
+    let mut table = [0u32; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut crc = i as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 };
+            bit += 1;
+        }
+        table[i] = crc;
+        i += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crc_of_the_check_string() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926); // the catalogue's check value of CRC-32/ISO-HDLC
+    }
+
+    #[test]
+    fn whole_messages_come_out_in_order_however_the_bytes_arrive() {
+        let mut bytes = encode(1, &"one".to_string());
+        bytes.extend(encode(2, &"two".to_string()));
+        let mut reader = FrameReader::new();
+        let mut got = Vec::new();
+        for b in bytes {
+            reader.push(&[b]);
+            while let Some(m) = reader.next::<String>() {
+                got.push(m.unwrap());
+            }
+        }
+        assert_eq!(got, ["one", "two"]);
+        assert_eq!(reader.pending(), 0);
+    }
+
+    #[test]
+    fn damage_loss_and_noise_are_told_apart() {
+        let mut reader = FrameReader::new();
+        let mut bad = encode(1, &"one".to_string());
+        bad[20] ^= 1;
+        reader.push(&bad);
+        assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Checksum { .. }))));
+        reader.push(&encode(2, &"two".to_string()));
+        assert_eq!(reader.next::<String>(), Some(Err(FrameError::Number { expected: 1, got: 2 })));
+        reader.push(b"[    0.0] printk\n");
+        assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Malformed(_)))));
+    }
+}

@@ -1,0 +1,20 @@
+//! Messages between the harness and the agent (PID 1 of the guest), and their framing.
+//!
+//! One message is one line on the guest's second serial port: eight hex digits of CRC-32 (IEEE, of
+//! everything after the blank), a blank, and a JSON object. Messages are numbered from 1 in each
+//! direction, so that a lost or damaged one is noticed ([`FrameError`]); what to make of that is for
+//! the harness to say. The agent reports raw facts and judges nothing.
+//!
+//! Times are nanoseconds of the guest's `CLOCK_BOOTTIME`.
+
+mod frame;
+mod message;
+
+pub use frame::{FrameError, FrameReader, encode};
+pub use message::*;
+
+/// Version of this protocol; [`Hello`] carries it, and a harness refuses another one.
+pub const PROTOCOL: u32 = 1;
+
+/// The word that must stand on the guest's command line: the agent refuses to run as PID 1 without it.
+pub const MARKER: &str = "memhp.agent=1";

@@ -1,0 +1,348 @@
+//! The messages themselves.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Harness to agent. `id` comes back in the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// chosen by the harness, unique in a run
+    pub id: u64,
+    /// what is asked
+    pub ask: Ask,
+}
+
+/// Agent to harness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Message {
+    /// Answer to the request of the same id; every request has exactly one.
+    Answer {
+        /// id of the request
+        id: u64,
+        /// guest time when the answer was made
+        t_ns: u64,
+        /// the answer, or the errno (0: see `why`) with what failed
+        result: Result<Answer, Failure>,
+    },
+    /// A job that [`Ask::Job`] started has ended; comes exactly once for each job.
+    JobDone {
+        /// id of the request that started it
+        id: u64,
+        /// guest time when the job's work began
+        begun_ns: u64,
+        /// guest time when it ended
+        t_ns: u64,
+        /// what came out
+        result: Result<JobOutcome, Failure>,
+    },
+    /// A kernel uevent (NETLINK_KOBJECT_UEVENT, group 1), in the order of arrival.
+    Uevent(Uevent),
+    /// Uevents were lost (ENOBUFS on the socket); counts are unknown.
+    UeventsLost {
+        /// guest time
+        t_ns: u64,
+    },
+    /// Something for the agent's log; no meaning for a verdict.
+    Log {
+        /// guest time
+        t_ns: u64,
+        /// one line
+        text: String,
+    },
+}
+
+/// What can be asked. Nothing here blocks the agent's answering thread: what may take long is a [`Job`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Who are you. The agent does not speak before this came, uevents are queued.
+    Hello,
+    /// One file, whole, as text (lossy UTF-8).
+    Read {
+        /// absolute path
+        path: String,
+    },
+    /// Several files in one answer; each has its own result.
+    ReadMany {
+        /// absolute paths
+        paths: Vec<String>,
+    },
+    /// Names in a directory, sorted.
+    List {
+        /// absolute path
+        path: String,
+    },
+    /// One `write(2)` of the whole text, opened O_WRONLY without O_CREAT. For files whose write cannot block long.
+    Write {
+        /// absolute path
+        path: String,
+        /// text, written as it is (no newline added)
+        text: String,
+    },
+    /// Starts something in a thread or process of its own.
+    Job(Job),
+    /// Interrupts a job: a signal to the thread in its system call (EINTR), SIGKILL to a process.
+    Interrupt {
+        /// the job
+        job: u64,
+    },
+    /// Sets what [`Ask::Snapshot`] reads, and forgets what was sent before.
+    Watch {
+        /// directories and files
+        sets: Vec<WatchSet>,
+        /// kernel threads whose presence is reported, by prefix of their name (`kswapd`)
+        threads: Vec<String>,
+    },
+    /// Reads all that is watched; the answer holds only what differs from the last snapshot.
+    Snapshot,
+    /// Counts the flags of /proc/kpageflags over a range of page frames.
+    ScanPages {
+        /// first page frame number
+        pfn: u64,
+        /// number of pages
+        count: u64,
+    },
+    /// Stores part of a file (base64), creating it and its directories at offset 0.
+    Put {
+        /// absolute path
+        path: String,
+        /// permission bits
+        mode: u32,
+        /// where this part goes
+        offset: u64,
+        /// content, base64 with padding
+        base64: String,
+    },
+    /// `finit_module(2)` of a file in the guest.
+    Module {
+        /// absolute path of the uncompressed .ko
+        path: String,
+        /// parameters, as on a modprobe line
+        params: String,
+    },
+    /// `mount(2)`.
+    Mount {
+        /// device or name
+        source: String,
+        /// mount point, created if missing
+        target: String,
+        /// file system type
+        fstype: String,
+        /// data string
+        data: String,
+    },
+    /// Mixes bytes into the kernel's random pool and reseeds it (RNDADDENTROPY, RNDRESEEDCRNG).
+    Reseed {
+        /// bytes, base64
+        base64: String,
+    },
+    /// Ends what a job of kind [`Job::Hold`] holds.
+    Release {
+        /// the job
+        job: u64,
+    },
+    /// Checks the content of what a job of kind [`Job::Hold`] holds.
+    Verify {
+        /// the job
+        job: u64,
+    },
+    /// Page frames that back a hold (pagemap), as ascending inclusive ranges.
+    Frames {
+        /// the job
+        job: u64,
+    },
+}
+
+/// Something that may take long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Job {
+    /// Like [`Ask::Write`], in a thread that [`Ask::Interrupt`] can interrupt.
+    Write {
+        /// absolute path
+        path: String,
+        /// text
+        text: String,
+    },
+    /// Takes memory in a process of its own and keeps it until [`Ask::Release`]. Done when all is taken.
+    Hold(Hold),
+    /// Runs a program to its end.
+    Exec {
+        /// program and arguments
+        argv: Vec<String>,
+        /// environment, complete
+        env: BTreeMap<String, String>,
+        /// killed after this many milliseconds
+        timeout_ms: u64,
+    },
+}
+
+/// Memory to hold. Content is a pattern made of `seed` and the page's number, so that it can be verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// what kind of memory
+    pub kind: HoldKind,
+    /// how much, in bytes (for [`HoldKind::Slab`]: at least so much by the sum of object sizes)
+    pub bytes: u64,
+    /// seed of the content
+    pub seed: u64,
+    /// oom_score_adj of the holding process
+    pub oom_score_adj: i32,
+    /// keep writing to it all the time
+    pub busy: bool,
+}
+
+/// Kinds of memory, by what the kernel can do with them when a block goes offline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldKind {
+    /// private anonymous pages: movable
+    Anonymous,
+    /// private anonymous pages, mlocked: movable
+    Mlocked,
+    /// pages of a tmpfs file: movable
+    Tmpfs,
+    /// slab objects that stay (inodes and dentries of many small tmpfs files): not movable
+    Slab,
+    /// page tables (one touched page per 2 MiB of address space): not movable
+    PageTables,
+    /// data pages of pipes: not movable
+    Pipe,
+}
+
+/// A directory, or several, whose files are part of every snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchSet {
+    /// absolute path; `*` in a component matches any run of characters in it
+    pub dir: String,
+    /// files to read there
+    pub files: Vec<String>,
+    /// symbolic links to resolve: prefixes of their names (the value is the target's last component)
+    pub links: Vec<String>,
+    /// also report the names in the directory
+    pub list: bool,
+}
+
+/// Who the agent is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`crate::PROTOCOL`]
+    pub protocol: u32,
+    /// uname release
+    pub release: String,
+    /// uname version
+    pub version: String,
+    /// uname machine
+    pub machine: String,
+    /// /proc/cmdline
+    pub cmdline: String,
+    /// uevents can be observed (the kernel has netlink)
+    pub uevents: bool,
+    /// /proc/kpageflags can be read
+    pub page_flags: bool,
+    /// page size in bytes
+    pub page_size: u64,
+}
+
+/// Answers, in the order of [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// to [`Ask::Hello`]
+    Hello(Hello),
+    /// to [`Ask::Read`]
+    Text(String),
+    /// to [`Ask::ReadMany`]: in the order asked; an errno where a file could not be read
+    Texts(Vec<Value>),
+    /// to [`Ask::List`]
+    Names(Vec<String>),
+    /// done, nothing to say
+    Done,
+    /// to [`Ask::Snapshot`]
+    Snapshot(Snapshot),
+    /// to [`Ask::ScanPages`]: pages that carry each flag, by bit number (KPF_*); pages with no flag count as 255
+    Flags(BTreeMap<u8, u64>),
+    /// to [`Ask::Verify`]
+    Verified {
+        /// pages looked at
+        pages: u64,
+        /// pages whose content is wrong
+        wrong: u64,
+    },
+    /// to [`Ask::Frames`]
+    Frames(Vec<(u64, u64)>),
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobOutcome {
+    /// the write was taken whole
+    Written,
+    /// the memory is held
+    Held {
+        /// exactly how much, in bytes
+        bytes: u64,
+        /// objects or pages that make it up
+        objects: u64,
+    },
+    /// the program ended
+    Exited {
+        /// exit code, or 128 + signal
+        status: i32,
+        /// it was killed because its time was up
+        timed_out: bool,
+        /// first 64 KiB of standard output
+        stdout: String,
+        /// first 64 KiB of standard error
+        stderr: String,
+    },
+}
+
+/// What differs from the last snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// New directories, and those in which anything changed, each with all its entries: path -> entry name -> value.
+    /// The name `.` holds the listing (names, sorted, joined by blanks); a link `node0` is the entry `->node0`
+    /// with the last component of its target.
+    pub changed: BTreeMap<String, BTreeMap<String, Value>>,
+    /// directories of the last snapshot that no longer exist
+    pub gone: Vec<String>,
+    /// names of the watched kernel threads, sorted; always complete
+    pub threads: Vec<String>,
+}
+
+/// Content of one file, or why it could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Value {
+    /// text, as read
+    Text(String),
+    /// errno of open or read
+    Errno(i32),
+}
+
+/// A uevent as the kernel sent it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uevent {
+    /// guest time of arrival
+    pub t_ns: u64,
+    /// SEQNUM
+    pub seqnum: u64,
+    /// add, remove, online, offline, change, ...
+    pub action: String,
+    /// path below /sys, with its slash
+    pub devpath: String,
+    /// the other variables
+    pub env: BTreeMap<String, String>,
+}
+
+/// Why something could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// errno of the system call that failed, 0 where none did
+    pub errno: i32,
+    /// what failed, as a fragment
+    pub why: String,
+}
