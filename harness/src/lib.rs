@@ -3,7 +3,10 @@
 //! Data flows one way: kernels, cases and the command line make a plan (a list of scenarios); a scenario
 //! runs in a guest and leaves events; a verdict is a fold over the events; reports are folds over events too.
 
+pub mod case;
+pub mod event;
 pub mod facts;
 pub mod finding;
 pub mod policy;
+pub mod verdict;
 pub mod version;

@@ -1,0 +1,151 @@
+//! The event log: one JSON object a line, append-only, the only record of a run. Reports and verdicts are folds over it.
+//!
+//! `docs/events.md` describes it for users; a meaning that changes bumps [`VERSION`].
+
+use crate::finding::Finding;
+use crate::verdict::Verdict;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The `v` of every line.
+pub const VERSION: u32 = 1;
+
+/// One line of events.jsonl.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// [`VERSION`]
+    pub v: u32,
+    /// 1, 2, 3, … in this file
+    pub seq: u64,
+    /// nanoseconds since the run began
+    pub t_ns: u64,
+    /// the scenario's id; absent for the run's own events
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+    /// what happened
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Kind {
+    /// first event
+    RunStart(RunStart),
+    /// the plan: ids in the order of the report, before anything runs
+    Plan {
+        /// every scenario that is part of the run, those that will be skipped too
+        scenarios: Vec<String>,
+    },
+    /// something a reader should know (offline cache used, pinned version gone, KVM does not work)
+    Notice {
+        /// one line
+        text: String,
+    },
+    /// a scenario begins
+    ScenarioStart {
+        /// name of its kernel in [`RunStart::kernels`]
+        kernel: String,
+        /// command that repeats it
+        repeat: String,
+    },
+    /// something was observed; replayed by `memhp parse`
+    Observation {
+        /// path of step numbers from 1, `2`, or `3.17.1` within repeats; `0` is the boot
+        step: String,
+        /// as the observer wrote it
+        #[serde(flatten)]
+        data: BTreeMap<String, serde_json::Value>,
+    },
+    /// a fact is not as it must be
+    Finding {
+        /// as above
+        step: String,
+        /// the step, as one line of YAML
+        text: String,
+        /// the difference
+        finding: Finding,
+    },
+    /// an attempt that an emulator's or the host's fault ended, and that was made again
+    Retry {
+        /// why
+        reason: String,
+    },
+    /// a scenario is judged
+    ScenarioEnd(ScenarioEnd),
+    /// last event; absent if the run was cut short
+    RunEnd {
+        /// exit status
+        status: i32,
+        /// `SIGINT`, `SIGTERM` where one ended the run
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<String>,
+    },
+}
+
+/// How the run was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStart {
+    /// memhp's version
+    pub memhp: String,
+    /// command line
+    pub argv: Vec<String>,
+    /// Unix time in seconds
+    pub unix_time: u64,
+    /// QEMU's version
+    pub qemu: String,
+    /// `tcg` or `kvm`
+    pub accel: String,
+    /// seed of all random choices
+    pub seed: u64,
+    /// kernels by name: identity as the kernel module records it (release, version, sha256, origin, config, detectors that are missing)
+    pub kernels: BTreeMap<String, serde_json::Value>,
+}
+
+/// The judgement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioEnd {
+    /// one of the six
+    pub verdict: Verdict,
+    /// stable text to group by: empty for PASS, the reason for SKIP, MISS and ERROR
+    pub title: String,
+    /// id of the known issue that a FAIL is
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
+    /// from start to judgement
+    pub duration_ns: u64,
+    /// `cold` or `fork`; absent if nothing was booted
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// judged facts
+    #[serde(default)]
+    pub facts: Facts,
+    /// the console lines that matter, for what did not pass
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub console: Vec<String>,
+}
+
+/// Facts that two runs of one scenario are compared by.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// hot-plugged blocks by number, as last seen
+    #[serde(default)]
+    pub blocks: BTreeMap<String, BlockFact>,
+    /// outcome of each unplug, in order: `a: done`
+    #[serde(default)]
+    pub unplug: Vec<String>,
+    /// MemTotal as last seen
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memtotal_kib: Option<u64>,
+}
+
+/// One block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockFact {
+    /// word of `state`
+    pub state: String,
+    /// zone while online
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
