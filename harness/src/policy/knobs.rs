@@ -1,0 +1,317 @@
+//! The settings that decide what becomes of memory: from the command line, and as user space changes them.
+
+use super::cmdline::{Word, words};
+use super::number::{c_string, size, switch, unsigned};
+use super::{Errno, OnlineType, Ruling, Subject, Unknown};
+use serde::{Deserialize, Serialize};
+
+/// `memory_hotplug.online_policy`: what plain `online` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnlinePolicy {
+    /// the zone that spans the block, else a kernel zone
+    ContigZones,
+    /// Movable as long as a ratio to the memory of boot allows it
+    AutoMovable,
+}
+
+impl OnlinePolicy {
+    /// The word of the parameter.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ContigZones => "contig-zones",
+            Self::AutoMovable => "auto-movable",
+        }
+    }
+}
+
+/// `memory_hotplug.memmap_on_memory`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemmapMode {
+    /// memmap from the memory there was
+    Off,
+    /// memmap at the beginning of each hot-plugged block, where it fits
+    On,
+    /// the same, rounded up to pageblocks (since 6.6)
+    Force,
+}
+
+/// Settings at one moment. Parameters that the kernel does not have keep the value that it behaves as if it had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knobs {
+    /// `auto_online_blocks`
+    pub auto_online: OnlineType,
+    /// `memory_hotplug.online_policy`; contig-zones where there is none
+    pub online_policy: OnlinePolicy,
+    /// `memory_hotplug.auto_movable_ratio`, percent
+    pub auto_movable_ratio: u32,
+    /// `memory_hotplug.auto_movable_numa_aware`; false where there is none
+    pub auto_movable_numa_aware: bool,
+    /// `memory_hotplug.memmap_on_memory`
+    pub memmap_on_memory: MemmapMode,
+    /// `movable_node` was given (and the kernel knows it)
+    pub movable_node: bool,
+    /// `acpi_no_memhotplug` was given: DIMMs are not added
+    pub acpi_no_memhotplug: bool,
+    /// `/sys/firmware/acpi/hotplug/memory/enabled`: 0 forbids ejection, not insertion
+    pub acpi_eject_enabled: bool,
+    /// `mem=`: DIMMs that are there at boot are not added where they end above it, bytes
+    pub boot_memory_limit: Option<u64>,
+    /// `numa=off`: all memory is on node 0
+    pub numa_off: bool,
+    /// the kernel has `online_policy` and `auto_movable_ratio` (since 5.15)
+    pub has_online_policy: bool,
+    /// the kernel has `auto_movable_numa_aware` (since 5.15, CONFIG_NUMA)
+    pub has_numa_aware: bool,
+    /// the kernel has `memmap_on_memory` (since 5.14, CONFIG_MHP_MEMMAP_ON_MEMORY)
+    pub has_memmap_on_memory: bool,
+}
+
+/// A write that the kernel refused; nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{errno}: {ruling}")]
+pub struct Refusal {
+    /// what open or write answered
+    pub errno: Errno,
+    /// why
+    pub ruling: Ruling,
+}
+
+const SETUP: &str = "mm/memory_hotplug.c:setup_memhp_default_state (5.10 to 7.3)";
+const PARAMS: &str = "kernel/params.c:parse_one (5.10 to 7.3)";
+const DEFAULT: &str = "mm/memory_hotplug.c:mhp_default_online_type (5.10 to 7.3)";
+const STORE: &str = "drivers/base/memory.c:auto_online_blocks_store (5.10 to 7.3)";
+const SYSFS: &str = "fs/sysfs/file.c:sysfs_kf_write (5.10 to 7.3)";
+const ATTR: &str = "kernel/params.c:param_attr_store (5.10 to 7.3)";
+
+impl Knobs {
+    /// Settings of a kernel that was given nothing.
+    pub fn defaults(subject: &Subject) -> Self {
+        let groups = subject.version.at_least(5, 15);
+        Self {
+            auto_online: subject.default_online,
+            online_policy: OnlinePolicy::ContigZones,
+            auto_movable_ratio: 301,
+            auto_movable_numa_aware: groups && subject.numa,
+            memmap_on_memory: MemmapMode::Off,
+            movable_node: false,
+            acpi_no_memhotplug: false,
+            acpi_eject_enabled: true,
+            boot_memory_limit: None,
+            numa_off: false,
+            has_online_policy: groups,
+            has_numa_aware: groups && subject.numa,
+            has_memmap_on_memory: subject.version.at_least(5, 14) && subject.memmap_on_memory_built,
+        }
+    }
+
+    /// Settings after boot with this command line, and what each word of it that concerns memory did.
+    ///
+    /// A command line that the kernel has built in (CONFIG_CMDLINE) or gets from a boot configuration must be in `cmdline` too.
+    ///
+    /// # Errors
+    /// [`Unknown`] for kernels below 5.10, `numa=fake=…`, and switches whose meaning for this version was not read.
+    pub fn boot(subject: &Subject, cmdline: &str) -> Result<(Self, Vec<Ruling>), Unknown> {
+        subject.known()?;
+        let mut knobs = Self::defaults(subject);
+        let compiled = format!("the kernel was built to do `{}` with new blocks", subject.default_online);
+        let mut rulings = vec![Ruling::new("default.compiled", DEFAULT, compiled)];
+        for word in words(cmdline) {
+            rulings.extend(knobs.take_setup_word(&word));
+            rulings.extend(knobs.take_early_word(subject, &word)?);
+            rulings.extend(knobs.take_parameter(subject, &word)?);
+        }
+        Ok((knobs, rulings))
+    }
+
+    /// `__setup` handlers: each occurrence is handled, in order (init/main.c:obsolete_checksetup).
+    fn take_setup_word(&mut self, word: &Word) -> Option<Ruling> {
+        if word.begins("acpi_no_memhotplug") {
+            self.acpi_no_memhotplug = true;
+            let source = "drivers/acpi/acpi_memhotplug.c:disable_acpi_memory_hotplug (5.10 to 7.3)";
+            let text = "any word that begins with acpi_no_memhotplug stops ACPI from adding memory";
+            return Some(Ruling::new("cmdline.acpi-no-memhotplug", source, text));
+        }
+        let value = word.value.as_deref().filter(|_| word.is("memhp_default_state"))?;
+        Some(match OnlineType::parse(c_string(value)) {
+            Some(online) => {
+                self.auto_online = online;
+                let text = format!("memhp_default_state={online} sets auto_online_blocks");
+                Ruling::new("default.cmdline", SETUP, text)
+            }
+            None => {
+                let text = format!("memhp_default_state={value:?} is no online type and changes nothing");
+                Ruling::new("default.cmdline-bad", SETUP, text)
+            }
+        })
+    }
+
+    /// `early_param` handlers.
+    fn take_early_word(&mut self, subject: &Subject, word: &Word) -> Result<Option<Ruling>, Unknown> {
+        let value = word.value.as_deref().map(c_string);
+        if word.is("movable_node") {
+            self.movable_node |= subject.hotremove;
+            let source =
+                "mm/memory_hotplug.c:cmdline_parse_movable_node (5.10 to 7.3, CONFIG_MEMORY_HOTREMOVE)";
+            let text = "movable_node, with or without a value, makes undecided blocks Movable";
+            return Ok(Some(Ruling::new("cmdline.movable-node", source, text)));
+        }
+        if word.is("mem") {
+            let limit = value.map_or(0, size);
+            self.boot_memory_limit = if limit == 0 { self.boot_memory_limit } else { Some(limit) };
+            let source = "arch/x86/kernel/e820.c:parse_memopt (5.10 to 7.3)";
+            let text = "mem= keeps DIMMs that are there at boot from being added above it";
+            return Ok(Some(Ruling::new("cmdline.mem", source, text)));
+        }
+        let Some(value) = value.filter(|_| word.is("numa")) else { return Ok(None) };
+        if value.starts_with("fake=") || value.starts_with("noacpi") {
+            return Err(Unknown::because(format!("numa={value} changes which node a DIMM belongs to")));
+        }
+        self.numa_off |= value.starts_with("off");
+        let source = "arch/x86/mm/numa.c:numa_setup (5.10 to 7.3)";
+        Ok(Some(Ruling::new("cmdline.numa", source, format!("numa={value}"))))
+    }
+
+    /// Parameters of mm/memory_hotplug.c; the last good value wins, a bad one is logged and ignored.
+    fn take_parameter(&mut self, subject: &Subject, word: &Word) -> Result<Option<Ruling>, Unknown> {
+        let name = word.name.replace('-', "_");
+        let Some(name) = name.strip_prefix("memory_hotplug.") else { return Ok(None) };
+        if !self.has(name) {
+            let text = format!("this kernel has no parameter memory_hotplug.{name}: ignored");
+            return Ok(Some(Ruling::new("param.absent", PARAMS, text)));
+        }
+        let text = format!("memory_hotplug.{name}={}", word.value.as_deref().unwrap_or("(no value)"));
+        Ok(Some(match self.set(subject, name, word.value.as_deref())? {
+            Ok(()) => Ruling::new("param.set", PARAMS, text),
+            Err(errno) => Ruling::new("param.bad", PARAMS, format!("{text} is {errno} and changes nothing")),
+        }))
+    }
+
+    /// Does the kernel have this parameter of memory_hotplug?
+    pub fn has(&self, name: &str) -> bool {
+        match name {
+            "online_policy" | "auto_movable_ratio" => self.has_online_policy,
+            "auto_movable_numa_aware" => self.has_numa_aware,
+            "memmap_on_memory" => self.has_memmap_on_memory,
+            _ => false,
+        }
+    }
+
+    /// Gives a parameter to its `set` function; `None` is a parameter without `=` (only switches take that).
+    fn set(
+        &mut self,
+        subject: &Subject,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<Result<(), Errno>, Unknown> {
+        let modes = subject.version.at_least(6, 6);
+        let takes_none = name == "auto_movable_numa_aware" || (name == "memmap_on_memory" && !modes);
+        let Some(value) = value.map(c_string).or(takes_none.then_some("1")) else {
+            return Ok(Err(Errno::Einval));
+        };
+        let word = value.strip_suffix('\n').unwrap_or(value);
+        Ok(match name {
+            "online_policy" => {
+                let all = [OnlinePolicy::ContigZones, OnlinePolicy::AutoMovable];
+                let policy = all.into_iter().find(|p| p.word() == word).ok_or(Errno::Einval);
+                policy.map(|policy| self.online_policy = policy)
+            }
+            "auto_movable_ratio" => unsigned(value, 0).map(|ratio| self.auto_movable_ratio = ratio),
+            "auto_movable_numa_aware" => {
+                switch(value, subject.version)?.map(|aware| self.auto_movable_numa_aware = aware)
+            }
+            "memmap_on_memory" if modes && matches!(word, "force" | "FORCE") => {
+                self.memmap_on_memory = MemmapMode::Force;
+                Ok(())
+            }
+            "memmap_on_memory" => switch(value, subject.version)?
+                .map(|on| self.memmap_on_memory = if on { MemmapMode::On } else { MemmapMode::Off }),
+            _ => Err(Errno::Enoent),
+        })
+    }
+
+    /// User space writes `/sys/devices/system/memory/auto_online_blocks`; blocks that are there already do not change.
+    ///
+    /// # Errors
+    /// EINVAL for anything but the four words, each with at most one newline behind it.
+    pub fn write_auto_online(&mut self, text: &str) -> Result<Ruling, Refusal> {
+        if text.is_empty() {
+            return Ok(empty_write());
+        }
+        let Some(online) = OnlineType::parse(c_string(text)) else {
+            let ruling = Ruling::new("default.sysfs-bad", STORE, format!("{text:?} is no online type"));
+            return Err(Refusal { errno: Errno::Einval, ruling });
+        };
+        self.auto_online = online;
+        Ok(Ruling::new("default.sysfs", STORE, format!("blocks added from now on: {online}")))
+    }
+
+    /// User space writes `/sys/module/memory_hotplug/parameters/NAME`.
+    ///
+    /// # Errors
+    /// [`Unknown`] as [`boot`](Self::boot); in it a [`Refusal`]: ENOENT where the kernel has no such parameter, EACCES at open for
+    /// `memmap_on_memory` (0444, even for root), EINVAL or ERANGE for a bad value.
+    pub fn write_param(
+        &mut self,
+        subject: &Subject,
+        name: &str,
+        text: &str,
+    ) -> Result<Result<Ruling, Refusal>, Unknown> {
+        let refuse = |errno, rule, text: &str| {
+            let ruling = Ruling::new(rule, ATTR, format!("memory_hotplug.{name}: {text}"));
+            Ok(Err(Refusal { errno, ruling }))
+        };
+        if !self.has(name) {
+            return refuse(Errno::Enoent, "param.absent", "this kernel does not have it");
+        }
+        if name == "memmap_on_memory" {
+            return refuse(Errno::Eacces, "param.read-only", "mode 0444, open for writing fails");
+        }
+        if text.is_empty() {
+            return Ok(Ok(empty_write()));
+        }
+        match self.set(subject, name, Some(text))? {
+            Ok(()) => Ok(Ok(Ruling::new("param.set", ATTR, format!("memory_hotplug.{name} = {text:?}")))),
+            Err(errno) => refuse(errno, "param.bad", "not a value of it"),
+        }
+    }
+
+    /// What a parameter's file reads, without its newline; `None` where the kernel has no such parameter.
+    pub fn param(&self, name: &str) -> Option<String> {
+        let letter = |on| if on { "Y".to_string() } else { "N".to_string() };
+        self.has(name).then(|| match name {
+            "online_policy" => self.online_policy.word().to_string(),
+            "auto_movable_ratio" => self.auto_movable_ratio.to_string(),
+            "auto_movable_numa_aware" => letter(self.auto_movable_numa_aware),
+            _ if self.memmap_on_memory == MemmapMode::Force => "force".to_string(),
+            _ => letter(self.memmap_on_memory == MemmapMode::On),
+        })
+    }
+
+    /// User space writes `/sys/firmware/acpi/hotplug/memory/enabled`.
+    ///
+    /// # Errors
+    /// EINVAL for anything but 0 or 1 in decimal.
+    pub fn write_eject_enabled(&mut self, text: &str) -> Result<Ruling, Refusal> {
+        const SOURCE: &str = "drivers/acpi/sysfs.c:hotplug_enabled_store (5.10 to 7.3)";
+        if text.is_empty() {
+            return Ok(empty_write());
+        }
+        match unsigned(text, 10) {
+            Ok(value @ (0 | 1)) => {
+                self.acpi_eject_enabled = value == 1;
+                Ok(Ruling::new("eject.enabled", SOURCE, format!("ejection enabled: {value}")))
+            }
+            _ => {
+                let ruling = Ruling::new("eject.enabled-bad", SOURCE, format!("{text:?} is neither 0 nor 1"));
+                Err(Refusal { errno: Errno::Einval, ruling })
+            }
+        }
+    }
+}
+
+/// Writing nothing reaches no store function.
+pub(super) fn empty_write() -> Ruling {
+    Ruling::new("sysfs.empty", SYSFS, "an empty write succeeds and does nothing")
+}

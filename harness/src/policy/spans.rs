@@ -1,0 +1,112 @@
+//! What each zone spans and holds, from the layout.
+//!
+//! A zone's span is kept as the kernel keeps it: it grows with each block that comes online
+//! (mm/memory_hotplug.c:resize_zone_range) and shrinks to the first and last memory that is left when a block at its edge goes
+//! (shrink_zone_span; 5.10 to 7.3). So it is the hull of what is in the zone, whatever the history.
+
+use super::{Block, BlockState, Layout, Zone};
+use std::ops::Range;
+
+/// Pages in the span of a zone, or `None` for an empty zone.
+///
+/// Exact at block granularity, which is all that decides about zones. Where a boot zone ends in the middle of a block and hot-plugged
+/// memory behind it was taken away again, the kernel may keep up to the rest of that block in the span.
+pub fn span(layout: &Layout, node: u32, zone: Zone) -> Option<Range<u64>> {
+    let hot = arrivals(layout, node, zone).map(|(number, _)| block_pfns(layout, number));
+    let hull = |a: Range<u64>, b: Range<u64>| a.start.min(b.start)..a.end.max(b.end);
+    early_span(layout, node, zone).into_iter().chain(hot).reduce(hull)
+}
+
+/// present_pages of a zone.
+pub fn present_pages(layout: &Layout, node: u32, zone: Zone) -> u64 {
+    let hot = arrivals(layout, node, zone).count() as u64 * layout.block_pages();
+    early_left(layout, node, zone) + hot
+}
+
+/// present_early_pages of a zone: the part of it that was there at boot (mm/memory_hotplug.c:adjust_present_page_count, since 5.15).
+/// A boot block that was taken offline and onlined elsewhere counts where it is now.
+pub fn present_early_pages(layout: &Layout, node: u32, zone: Zone) -> u64 {
+    let moved = arrivals(layout, node, zone).filter(|(_, b)| b.dimm.is_none()).count() as u64;
+    early_left(layout, node, zone) + moved * layout.block_pages()
+}
+
+/// CMA pages of a zone (never on hot-plugged memory).
+pub(super) fn cma_pages(layout: &Layout, node: u32, zone: Zone) -> u64 {
+    layout.early.get(&(node, zone)).map_or(0, |early| early.cma)
+}
+
+/// Nodes that have any memory, sorted.
+pub(super) fn nodes(layout: &Layout) -> impl Iterator<Item = u32> {
+    let early = layout.early.keys().map(|(node, _)| *node);
+    let nodes = early.chain(layout.blocks.values().map(|b| b.node));
+    nodes.collect::<std::collections::BTreeSet<_>>().into_iter()
+}
+
+/// Page frames of a block.
+pub(super) fn block_pfns(layout: &Layout, number: u32) -> Range<u64> {
+    let first = layout.first_pfn(number);
+    first..first + layout.block_pages()
+}
+
+/// The zone that a boot block was wholly in at boot; `None` for hot-plugged blocks and for blocks at a zone's ragged edge.
+pub(super) fn home(layout: &Layout, number: u32, block: &Block) -> Option<Zone> {
+    if block.dimm.is_some() {
+        return None;
+    }
+    let pfns = block_pfns(layout, number);
+    Zone::ALL.into_iter().find(|zone| {
+        let early = layout.early.get(&(block.node, *zone));
+        early.is_some_and(|e| e.start_pfn <= pfns.start && pfns.end <= e.start_pfn + e.spanned)
+    })
+}
+
+/// The zone that a block is in: while online and while going offline.
+fn zone_now(block: &Block) -> Option<Zone> {
+    block.zone.filter(|_| block.state != BlockState::Offline)
+}
+
+/// Blocks that are in a zone and were not at boot.
+fn arrivals(layout: &Layout, node: u32, zone: Zone) -> impl Iterator<Item = (u32, &Block)> {
+    let blocks = layout.blocks.iter().map(|(number, block)| (*number, block));
+    blocks.filter(move |(number, block)| {
+        block.node == node
+            && zone_now(block) == Some(zone)
+            && (block.dimm.is_some() || home(layout, *number, block).is_some_and(|home| home != zone))
+    })
+}
+
+/// Boot blocks of a zone that are no longer in it.
+fn departures(layout: &Layout, node: u32, zone: Zone) -> impl Iterator<Item = u32> {
+    let blocks = layout.blocks.iter().filter(move |(number, block)| {
+        block.node == node
+            && home(layout, **number, block) == Some(zone)
+            && (block.state == BlockState::Offline || block.zone.is_some_and(|now| now != zone))
+    });
+    blocks.map(|(number, _)| *number)
+}
+
+/// Boot pages that are still in their zone.
+fn early_left(layout: &Layout, node: u32, zone: Zone) -> u64 {
+    let early = layout.early.get(&(node, zone)).map_or(0, |early| early.present);
+    let gone = departures(layout, node, zone).count() as u64 * layout.block_pages();
+    early.saturating_sub(gone)
+}
+
+/// Hull of the boot memory that is still in its zone.
+fn early_span(layout: &Layout, node: u32, zone: Zone) -> Option<Range<u64>> {
+    let early = layout.early.get(&(node, zone)).filter(|e| e.spanned > 0)?;
+    let whole = early.start_pfn..early.start_pfn + early.spanned;
+    let gone: Vec<u32> = departures(layout, node, zone).collect();
+    if gone.is_empty() {
+        return Some(whole);
+    }
+    let left = layout.blocks.iter().filter(|(number, block)| {
+        block.dimm.is_none() && (block.node == node || block.zone.is_none()) && !gone.contains(number)
+    });
+    let parts = left.filter_map(|(number, _)| {
+        let pfns = block_pfns(layout, *number);
+        let part = pfns.start.max(whole.start)..pfns.end.min(whole.end);
+        (!part.is_empty()).then_some(part)
+    });
+    parts.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+}
