@@ -8,5 +8,7 @@ pub mod event;
 pub mod facts;
 pub mod finding;
 pub mod policy;
+pub mod sys;
 pub mod verdict;
 pub mod version;
+pub mod vm;
