@@ -315,3 +315,131 @@ impl Knobs {
 pub(super) fn empty_write() -> Ruling {
     Ruling::new("sysfs.empty", SYSFS, "an empty write succeeds and does nothing")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::subject;
+
+    fn boot(version: &str, cmdline: &str) -> Knobs {
+        Knobs::boot(&subject(version), cmdline).unwrap().0
+    }
+
+    fn rules(version: &str, cmdline: &str) -> Vec<&'static str> {
+        let (_, rulings) = Knobs::boot(&subject(version), cmdline).unwrap();
+        rulings.into_iter().skip(1).map(|r| r.rule).collect()
+    }
+
+    #[test]
+    fn default_state() {
+        use OnlineType::{Offline, Online, OnlineKernel, OnlineMovable};
+        for (version, cmdline, online) in [
+            ("6.1", "", Offline),
+            ("6.12", "", Online),
+            ("6.1", "memhp_default_state=online", Online),
+            ("6.12", "memhp_default_state=offline", Offline),
+            ("5.10", "memhp_default_state=online_kernel", OnlineKernel),
+            ("6.1", "memhp-default-state=online_movable", OnlineMovable),
+            ("6.1", "memhp_default_state=\"online_movable\" quiet", OnlineMovable),
+            ("6.1", "\"memhp_default_state=online_movable\"", OnlineMovable),
+            ("6.1", "memhp_default_state=bogus", Offline),
+            ("6.12", "memhp_default_state=bogus", Online),
+            ("6.12", "memhp_default_state=OFFLINE", Online),
+            ("6.12", "memhp_default_state=", Online),
+            ("6.12", "memhp_default_state", Online),
+            ("6.12", "memhp_default_state=\"offline \"", Online),
+            ("6.12", "xmemhp_default_state=offline memhp_default_statex=offline", Online),
+            ("6.12", "memhp_default_state=offline memhp_default_state=online_kernel", OnlineKernel),
+            ("6.12", "memhp_default_state=offline memhp_default_state=bogus", Offline),
+            ("6.12", "-- memhp_default_state=offline", Online),
+        ] {
+            assert_eq!(boot(version, cmdline).auto_online, online, "{version} {cmdline}");
+        }
+        assert_eq!(rules("6.12", "quiet memhp_default_state=bogus"), ["default.cmdline-bad"]);
+    }
+
+    #[test]
+    fn parameters() {
+        let knobs = boot(
+            "6.12",
+            "memory_hotplug.online_policy=auto-movable memory-hotplug.auto-movable-ratio=0x64 \
+             memory_hotplug.auto_movable_numa_aware=off memory_hotplug.memmap_on_memory=force movable-node",
+        );
+        assert_eq!(knobs.online_policy, OnlinePolicy::AutoMovable);
+        assert_eq!((knobs.auto_movable_ratio, knobs.auto_movable_numa_aware), (100, false));
+        assert_eq!((knobs.memmap_on_memory, knobs.movable_node), (MemmapMode::Force, true));
+        let names = ["online_policy", "auto_movable_ratio", "auto_movable_numa_aware", "memmap_on_memory"];
+        let read = |knobs: &Knobs| names.map(|name| knobs.param(name).unwrap_or("-".into()));
+        assert_eq!(read(&knobs), ["auto-movable", "100", "N", "force"]);
+        assert_eq!(read(&boot("6.1", "")), ["contig-zones", "301", "Y", "N"]);
+        assert_eq!(read(&boot("5.10", "memory_hotplug.online_policy=auto-movable")), ["-"; 4]);
+        assert_eq!(rules("5.10", "memory_hotplug.online_policy=auto-movable"), ["param.absent"]);
+        assert_eq!(rules("5.10", "acpi_no_memhotplug=0"), ["cmdline.acpi-no-memhotplug"]);
+    }
+
+    #[test]
+    fn bad_parameters_change_nothing() {
+        for bad in [
+            "memory_hotplug.online_policy=bogus",
+            "memory_hotplug.online_policy=auto_movable",
+            "memory_hotplug.online_policy",
+            "memory_hotplug.auto_movable_ratio=-1",
+            "memory_hotplug.auto_movable_ratio=300%",
+            "memory_hotplug.auto_movable_ratio",
+            "memory_hotplug.auto_movable_numa_aware=maybe",
+            "memory_hotplug.memmap_on_memory=Force",
+            "memory_hotplug.memmap_on_memory",
+        ] {
+            let (knobs, rulings) = Knobs::boot(&subject("6.12"), bad).unwrap();
+            // `Force` begins with f: off, as by default
+            let taken = bad.ends_with("=Force");
+            assert_eq!(rulings[1].rule, if taken { "param.set" } else { "param.bad" }, "{bad}");
+            assert_eq!(knobs, Knobs::defaults(&subject("6.12")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn memmap_on_memory_changed_its_kind() {
+        let mode = |version, text| boot(version, text).memmap_on_memory;
+        assert_eq!(mode("6.1", "memory_hotplug.memmap_on_memory"), MemmapMode::On);
+        assert_eq!(mode("6.12", "memory_hotplug.memmap_on_memory"), MemmapMode::Off);
+        assert_eq!(mode("6.1", "memory_hotplug.memmap_on_memory=force"), MemmapMode::Off);
+        assert_eq!(mode("6.12", "memory_hotplug.memmap_on_memory=FORCE"), MemmapMode::Force);
+        assert_eq!(mode("6.12", "memory_hotplug.memmap_on_memory=1"), MemmapMode::On);
+        assert_eq!(mode("5.10", "memory_hotplug.memmap_on_memory=1"), MemmapMode::Off);
+    }
+
+    #[test]
+    fn early_words() {
+        assert_eq!(boot("6.12", "mem=4G").boot_memory_limit, Some(4 << 30));
+        assert_eq!(boot("6.12", "mem=4G mem=nopentium").boot_memory_limit, Some(4 << 30));
+        assert!(boot("6.12", "numa=off").numa_off && !boot("6.12", "numa=nohmat").numa_off);
+        assert!(boot("6.12", "movable_node=0").movable_node);
+        assert!(Knobs::boot(&subject("6.12"), "numa=fake=4").is_err());
+        assert!(Knobs::boot(&subject("4.19"), "").is_err());
+    }
+
+    #[test]
+    fn writes() {
+        let subject = subject("6.12");
+        let mut knobs = Knobs::defaults(&subject);
+        for bad in ["bogus", "Online", "online ", "1", "\n", "online\n\n"] {
+            assert_eq!(knobs.write_auto_online(bad).unwrap_err().errno, Errno::Einval, "{bad:?}");
+            assert_eq!(knobs, Knobs::defaults(&subject));
+        }
+        assert_eq!(knobs.write_auto_online("").unwrap().rule, "sysfs.empty");
+        knobs.write_auto_online("online_kernel\n").unwrap();
+        assert_eq!(knobs.auto_online, OnlineType::OnlineKernel);
+        let mut write = |name, text| knobs.write_param(&subject, name, text).unwrap().err().map(|r| r.errno);
+        assert_eq!(write("online_policy", "auto-movable\n"), None);
+        assert_eq!(write("online_policy", "bogus"), Some(Errno::Einval));
+        assert_eq!(write("auto_movable_ratio", "99999999999"), Some(Errno::Erange));
+        assert_eq!(write("auto_movable_ratio", "0\n"), None);
+        assert_eq!(write("memmap_on_memory", "Y"), Some(Errno::Eacces));
+        assert_eq!(write("nothing", "Y"), Some(Errno::Enoent));
+        assert_eq!((knobs.online_policy, knobs.auto_movable_ratio), (OnlinePolicy::AutoMovable, 0));
+        assert_eq!(knobs.write_eject_enabled("2").unwrap_err().errno, Errno::Einval);
+        knobs.write_eject_enabled("0\n").unwrap();
+        assert!(!knobs.acpi_eject_enabled);
+    }
+}

@@ -15,25 +15,32 @@ mod add;
 mod auto_movable;
 mod cmdline;
 mod errno;
+mod geometry;
 mod knobs;
 mod layout;
 mod number;
+mod predict;
 mod ruling;
 mod spans;
 mod state;
 mod subject;
 mod types;
+mod uevents;
 mod unplug;
 mod valid_zones;
 mod zones;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod testing;
 
 pub use add::{Added, AddedBlock, add};
 pub use errno::Errno;
+pub use geometry::{device_memory_base, free_address, guest};
 pub use knobs::{Knobs, MemmapMode, OnlinePolicy, Refusal};
 pub use layout::{Block, Dimm, EarlyZone, Layout, PAGE_BYTES};
+pub use predict::{Line, PlugSpec, PredictError, predict};
 pub use ruling::{Ruling, Unknown};
 pub use spans::{present_early_pages, present_pages, span};
 pub use state::{
@@ -41,6 +48,9 @@ pub use state::{
 };
 pub use subject::Subject;
 pub use types::{BlockState, OnlineType, Zone};
+pub use uevents::{
+    Event, Expected, brought_back, check_uevents, expect_plug, expect_refusal, expect_unplug, expect_write,
+};
 pub use unplug::{Ending, UnplugPermitted, apply_rollback, apply_unplugged, rollback, unplug};
 pub use valid_zones::valid_zones;
 pub use zones::zone_for;

@@ -5,6 +5,7 @@
 //! (shrink_zone_span; 5.10 to 7.3). So it is the hull of what is in the zone, whatever the history.
 
 use super::{Block, BlockState, Layout, Zone};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Pages in the span of a zone, or `None` for an empty zone.
@@ -39,7 +40,7 @@ pub(super) fn cma_pages(layout: &Layout, node: u32, zone: Zone) -> u64 {
 pub(super) fn nodes(layout: &Layout) -> impl Iterator<Item = u32> {
     let early = layout.early.keys().map(|(node, _)| *node);
     let nodes = early.chain(layout.blocks.values().map(|b| b.node));
-    nodes.collect::<std::collections::BTreeSet<_>>().into_iter()
+    nodes.collect::<BTreeSet<_>>().into_iter()
 }
 
 /// Page frames of a block.
@@ -92,12 +93,15 @@ fn early_left(layout: &Layout, node: u32, zone: Zone) -> u64 {
     early.saturating_sub(gone)
 }
 
-/// Hull of the boot memory that is still in its zone.
+/// Span of the boot memory that is still in its zone. An edge moves only when the block at it goes: a zone may be spanned beyond its memory
+/// (DMA32 up to 4 GiB where there is memory above), and stays so while memory in its middle comes and goes.
 fn early_span(layout: &Layout, node: u32, zone: Zone) -> Option<Range<u64>> {
     let early = layout.early.get(&(node, zone)).filter(|e| e.spanned > 0)?;
     let whole = early.start_pfn..early.start_pfn + early.spanned;
-    let gone: Vec<u32> = departures(layout, node, zone).collect();
-    if gone.is_empty() {
+    let gone: BTreeSet<u32> = departures(layout, node, zone).collect();
+    let at_edge = |pfn: u64| gone.iter().any(|number| block_pfns(layout, *number).contains(&pfn));
+    let (first_gone, last_gone) = (at_edge(whole.start), at_edge(whole.end - 1));
+    if !first_gone && !last_gone {
         return Some(whole);
     }
     let left = layout.blocks.iter().filter(|(number, block)| {
@@ -108,5 +112,65 @@ fn early_span(layout: &Layout, node: u32, zone: Zone) -> Option<Range<u64>> {
         let part = pfns.start.max(whole.start)..pfns.end.min(whole.end);
         (!part.is_empty()).then_some(part)
     });
-    parts.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+    let hull = parts.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))?;
+    let start = if first_gone { hull.start } else { whole.start };
+    let end = if last_gone { hull.end } else { whole.end };
+    Some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::geometry::guest;
+    use crate::policy::testing::*;
+
+    #[test]
+    fn hot_memory_spans_its_hull() {
+        let mut guest = Guest::new(subject("6.12"), "memhp_default_state=offline");
+        guest.plug(8, 0);
+        let movable = |guest: &Guest| span(&guest.layout, 0, Zone::Movable);
+        assert_eq!(movable(&guest), None);
+        guest.write(34, "online_movable");
+        guest.write(38, "online_movable");
+        assert_eq!(movable(&guest), Some(34 * 32_768..39 * 32_768));
+        guest.write(38, "offline");
+        assert_eq!(movable(&guest), Some(34 * 32_768..35 * 32_768));
+        assert_eq!(present_pages(&guest.layout, 0, Zone::Movable), 32_768);
+        assert_eq!(present_early_pages(&guest.layout, 0, Zone::Movable), 0);
+        assert_eq!(span(&guest.layout, 1, Zone::Movable), None);
+    }
+
+    /// 3 GiB: 2 below and 1 above 4 GiB; DMA32 is spanned up to 4 GiB.
+    #[test]
+    fn boot_zones_shrink_only_at_their_edges() {
+        let mut layout = guest(3 << 30).unwrap();
+        let set = |layout: &mut Layout, number: u32, state: BlockState, zone: Option<Zone>| {
+            let block = layout.blocks.get_mut(&number).unwrap();
+            (block.state, block.zone) = (state, zone);
+        };
+        assert_eq!(span(&layout, 0, Zone::Dma32), Some(4096..1 << 20));
+        assert_eq!(span(&layout, 0, Zone::Normal), Some(1 << 20..(1 << 20) + (1 << 18)));
+        set(&mut layout, 5, BlockState::Offline, None);
+        assert_eq!(span(&layout, 0, Zone::Dma32), Some(4096..1 << 20));
+        assert_eq!(present_pages(&layout, 0, Zone::Dma32), 520_160 - 32_768);
+        set(&mut layout, 32, BlockState::Offline, None);
+        set(&mut layout, 39, BlockState::Online, Some(Zone::Movable));
+        assert_eq!(span(&layout, 0, Zone::Normal), Some(33 * 32_768..39 * 32_768));
+        assert_eq!(span(&layout, 0, Zone::Movable), Some(39 * 32_768..40 * 32_768));
+        assert_eq!(present_early_pages(&layout, 0, Zone::Normal), 6 * 32_768);
+        assert_eq!(present_early_pages(&layout, 0, Zone::Movable), 32_768);
+        (33..39).for_each(|number| set(&mut layout, number, BlockState::Offline, None));
+        assert_eq!(span(&layout, 0, Zone::Normal), None);
+        set(&mut layout, 35, BlockState::Online, Some(Zone::Normal));
+        assert_eq!(span(&layout, 0, Zone::Normal), Some(35 * 32_768..36 * 32_768));
+    }
+
+    #[test]
+    fn a_block_that_is_going_counts_until_it_is_gone() {
+        let mut guest = Guest::new(subject("6.12"), "memhp_default_state=online_movable");
+        guest.plug(1, 0);
+        guest.layout.blocks.get_mut(&32).unwrap().state = BlockState::GoingOffline;
+        assert_eq!(span(&guest.layout, 0, Zone::Movable), Some(32 * 32_768..33 * 32_768));
+        assert_eq!(guest.valid_zones(32), "Movable Normal");
+    }
 }
