@@ -1,7 +1,9 @@
-//! Memory of a guest of QEMU's machine q35 with SeaBIOS, as the kernel sees it at boot: for predictions without a guest.
+//! Memory of a guest of QEMU's machine q35 with SeaBIOS, as the kernel sees it at boot: for predictions
+//! without a guest.
 //!
-//! One node, no `mem=`, `kernelcore=` or `movablecore=`. The addresses are QEMU's (hw/i386/pc_q35.c:pc_q35_init, hw/i386/pc.c:pc_memory_init;
-//! seen with 7.2); a guest that runs should be observed instead.
+//! One node, no `mem=`, `kernelcore=` or `movablecore=`. The addresses are QEMU's
+//! (hw/i386/pc_q35.c:pc_q35_init, hw/i386/pc.c:pc_memory_init; seen with 7.2); a guest that runs should be
+//! observed instead.
 
 use super::{Block, BlockState, EarlyZone, Layout, PAGE_BYTES, Unknown, Zone};
 use std::collections::BTreeMap;
@@ -28,7 +30,7 @@ const DIMM_ALIGN: u64 = 2 * MIB;
 /// # Errors
 /// [`Unknown`] below 64 MiB and for what is no whole number of MiB.
 pub fn guest(memory: u64) -> Result<Layout, Unknown> {
-    if memory < 64 * MIB || memory % MIB != 0 {
+    if memory < 64 * MIB || !memory.is_multiple_of(MIB) {
         return Err(Unknown::because(format!("a guest of {memory} bytes: want whole MiB, 64 at least")));
     }
     let (below, above) = if memory >= SPLIT_FROM { (SPLIT_AT, memory - SPLIT_AT) } else { (memory, 0) };
@@ -61,7 +63,8 @@ pub fn guest(memory: u64) -> Result<Layout, Unknown> {
     Ok(layout)
 }
 
-/// Boot blocks: in the one zone whose span they touch, or in none (drivers/base/memory.c:early_node_zone_for_memory_block).
+/// Boot blocks: in the one zone whose span they touch, or in none
+/// (drivers/base/memory.c:early_node_zone_for_memory_block).
 fn add_boot_blocks(layout: &mut Layout, start: u64, end: u64) {
     for number in layout.block_range(start, end.next_multiple_of(layout.block_bytes) - start) {
         let first = layout.first_pfn(number);
@@ -78,13 +81,14 @@ fn add_boot_blocks(layout: &mut Layout, start: u64, end: u64) {
     }
 }
 
-/// Bytes of a block in a virtual machine whose memory ends at `end` (arch/x86/mm/init_64.c:probe_memory_block_size, 5.10 to 7.3).
+/// Bytes of a block in a virtual machine whose memory ends at `end`
+/// (arch/x86/mm/init_64.c:probe_memory_block_size, 5.10 to 7.3).
 fn block_bytes(end: u64) -> u64 {
     if end < 64 * GIB {
         return 128 * MIB;
     }
     let sizes = [2 * GIB, GIB, 512 * MIB, 256 * MIB];
-    sizes.into_iter().find(|size| end % size == 0).unwrap_or(128 * MIB)
+    sizes.into_iter().find(|size| end.is_multiple_of(*size)).unwrap_or(128 * MIB)
 }
 
 /// Where QEMU puts DIMMs, from below.
@@ -93,7 +97,8 @@ pub fn device_memory_base(memory: u64) -> u64 {
     (ABOVE + above).next_multiple_of(GIB)
 }
 
-/// The address QEMU gives the next DIMM: the first gap that is large enough (hw/mem/memory-device.c:memory_device_get_free_addr).
+/// The address QEMU gives the next DIMM: the first gap that is large enough
+/// (hw/mem/memory-device.c:memory_device_get_free_addr).
 pub fn free_address(layout: &Layout, base: u64, size: u64) -> u64 {
     let mut taken: Vec<(u64, u64)> = layout.dimms.values().map(|d| (d.addr, d.addr + d.size)).collect();
     taken.sort_unstable();

@@ -37,7 +37,8 @@ pub enum MemmapMode {
     Force,
 }
 
-/// Settings at one moment. Parameters that the kernel does not have keep the value that it behaves as if it had.
+/// Settings at one moment. Parameters that the kernel does not have keep the value that it behaves as if it
+/// had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
     /// `auto_online_blocks`
@@ -68,22 +69,9 @@ pub struct Knobs {
     pub has_memmap_on_memory: bool,
 }
 
-/// A write that the kernel refused; nothing changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{errno}: {ruling}")]
-pub struct Refusal {
-    /// what open or write answered
-    pub errno: Errno,
-    /// why
-    pub ruling: Ruling,
-}
-
 const SETUP: &str = "mm/memory_hotplug.c:setup_memhp_default_state (5.10 to 7.3)";
 const PARAMS: &str = "kernel/params.c:parse_one (5.10 to 7.3)";
 const DEFAULT: &str = "mm/memory_hotplug.c:mhp_default_online_type (5.10 to 7.3)";
-const STORE: &str = "drivers/base/memory.c:auto_online_blocks_store (5.10 to 7.3)";
-const SYSFS: &str = "fs/sysfs/file.c:sysfs_kf_write (5.10 to 7.3)";
-const ATTR: &str = "kernel/params.c:param_attr_store (5.10 to 7.3)";
 
 impl Knobs {
     /// Settings of a kernel that was given nothing.
@@ -108,10 +96,12 @@ impl Knobs {
 
     /// Settings after boot with this command line, and what each word of it that concerns memory did.
     ///
-    /// A command line that the kernel has built in (CONFIG_CMDLINE) or gets from a boot configuration must be in `cmdline` too.
+    /// A command line that the kernel has built in (CONFIG_CMDLINE) or gets from a boot configuration must be
+    /// in `cmdline` too.
     ///
     /// # Errors
-    /// [`Unknown`] for kernels below 5.10, `numa=fake=…`, and switches whose meaning for this version was not read.
+    /// [`Unknown`] for kernels below 5.10, `numa=fake=…`, and switches whose meaning for this version was not
+    /// read.
     pub fn boot(subject: &Subject, cmdline: &str) -> Result<(Self, Vec<Ruling>), Unknown> {
         subject.known()?;
         let mut knobs = Self::defaults(subject);
@@ -199,7 +189,7 @@ impl Knobs {
     }
 
     /// Gives a parameter to its `set` function; `None` is a parameter without `=` (only switches take that).
-    fn set(
+    pub(super) fn set(
         &mut self,
         subject: &Subject,
         name: &str,
@@ -230,90 +220,6 @@ impl Knobs {
             _ => Err(Errno::Enoent),
         })
     }
-
-    /// User space writes `/sys/devices/system/memory/auto_online_blocks`; blocks that are there already do not change.
-    ///
-    /// # Errors
-    /// EINVAL for anything but the four words, each with at most one newline behind it.
-    pub fn write_auto_online(&mut self, text: &str) -> Result<Ruling, Refusal> {
-        if text.is_empty() {
-            return Ok(empty_write());
-        }
-        let Some(online) = OnlineType::parse(c_string(text)) else {
-            let ruling = Ruling::new("default.sysfs-bad", STORE, format!("{text:?} is no online type"));
-            return Err(Refusal { errno: Errno::Einval, ruling });
-        };
-        self.auto_online = online;
-        Ok(Ruling::new("default.sysfs", STORE, format!("blocks added from now on: {online}")))
-    }
-
-    /// User space writes `/sys/module/memory_hotplug/parameters/NAME`.
-    ///
-    /// # Errors
-    /// [`Unknown`] as [`boot`](Self::boot); in it a [`Refusal`]: ENOENT where the kernel has no such parameter, EACCES at open for
-    /// `memmap_on_memory` (0444, even for root), EINVAL or ERANGE for a bad value.
-    pub fn write_param(
-        &mut self,
-        subject: &Subject,
-        name: &str,
-        text: &str,
-    ) -> Result<Result<Ruling, Refusal>, Unknown> {
-        let refuse = |errno, rule, text: &str| {
-            let ruling = Ruling::new(rule, ATTR, format!("memory_hotplug.{name}: {text}"));
-            Ok(Err(Refusal { errno, ruling }))
-        };
-        if !self.has(name) {
-            return refuse(Errno::Enoent, "param.absent", "this kernel does not have it");
-        }
-        if name == "memmap_on_memory" {
-            return refuse(Errno::Eacces, "param.read-only", "mode 0444, open for writing fails");
-        }
-        if text.is_empty() {
-            return Ok(Ok(empty_write()));
-        }
-        match self.set(subject, name, Some(text))? {
-            Ok(()) => Ok(Ok(Ruling::new("param.set", ATTR, format!("memory_hotplug.{name} = {text:?}")))),
-            Err(errno) => refuse(errno, "param.bad", "not a value of it"),
-        }
-    }
-
-    /// What a parameter's file reads, without its newline; `None` where the kernel has no such parameter.
-    pub fn param(&self, name: &str) -> Option<String> {
-        let letter = |on| if on { "Y".to_string() } else { "N".to_string() };
-        self.has(name).then(|| match name {
-            "online_policy" => self.online_policy.word().to_string(),
-            "auto_movable_ratio" => self.auto_movable_ratio.to_string(),
-            "auto_movable_numa_aware" => letter(self.auto_movable_numa_aware),
-            _ if self.memmap_on_memory == MemmapMode::Force => "force".to_string(),
-            _ => letter(self.memmap_on_memory == MemmapMode::On),
-        })
-    }
-
-    /// User space writes `/sys/firmware/acpi/hotplug/memory/enabled`.
-    ///
-    /// # Errors
-    /// EINVAL for anything but 0 or 1 in decimal.
-    pub fn write_eject_enabled(&mut self, text: &str) -> Result<Ruling, Refusal> {
-        const SOURCE: &str = "drivers/acpi/sysfs.c:hotplug_enabled_store (5.10 to 7.3)";
-        if text.is_empty() {
-            return Ok(empty_write());
-        }
-        match unsigned(text, 10) {
-            Ok(value @ (0 | 1)) => {
-                self.acpi_eject_enabled = value == 1;
-                Ok(Ruling::new("eject.enabled", SOURCE, format!("ejection enabled: {value}")))
-            }
-            _ => {
-                let ruling = Ruling::new("eject.enabled-bad", SOURCE, format!("{text:?} is neither 0 nor 1"));
-                Err(Refusal { errno: Errno::Einval, ruling })
-            }
-        }
-    }
-}
-
-/// Writing nothing reaches no store function.
-pub(super) fn empty_write() -> Ruling {
-    Ruling::new("sysfs.empty", SYSFS, "an empty write succeeds and does nothing")
 }
 
 #[cfg(test)]
@@ -417,29 +323,5 @@ mod tests {
         assert!(boot("6.12", "movable_node=0").movable_node);
         assert!(Knobs::boot(&subject("6.12"), "numa=fake=4").is_err());
         assert!(Knobs::boot(&subject("4.19"), "").is_err());
-    }
-
-    #[test]
-    fn writes() {
-        let subject = subject("6.12");
-        let mut knobs = Knobs::defaults(&subject);
-        for bad in ["bogus", "Online", "online ", "1", "\n", "online\n\n"] {
-            assert_eq!(knobs.write_auto_online(bad).unwrap_err().errno, Errno::Einval, "{bad:?}");
-            assert_eq!(knobs, Knobs::defaults(&subject));
-        }
-        assert_eq!(knobs.write_auto_online("").unwrap().rule, "sysfs.empty");
-        knobs.write_auto_online("online_kernel\n").unwrap();
-        assert_eq!(knobs.auto_online, OnlineType::OnlineKernel);
-        let mut write = |name, text| knobs.write_param(&subject, name, text).unwrap().err().map(|r| r.errno);
-        assert_eq!(write("online_policy", "auto-movable\n"), None);
-        assert_eq!(write("online_policy", "bogus"), Some(Errno::Einval));
-        assert_eq!(write("auto_movable_ratio", "99999999999"), Some(Errno::Erange));
-        assert_eq!(write("auto_movable_ratio", "0\n"), None);
-        assert_eq!(write("memmap_on_memory", "Y"), Some(Errno::Eacces));
-        assert_eq!(write("nothing", "Y"), Some(Errno::Enoent));
-        assert_eq!((knobs.online_policy, knobs.auto_movable_ratio), (OnlinePolicy::AutoMovable, 0));
-        assert_eq!(knobs.write_eject_enabled("2").unwrap_err().errno, Errno::Einval);
-        knobs.write_eject_enabled("0\n").unwrap();
-        assert!(!knobs.acpi_eject_enabled);
     }
 }

@@ -53,8 +53,9 @@ pub enum PredictError {
     },
 }
 
-/// The blocks of DIMMs that are plugged one after another into a q35 guest with `memory` bytes, after `cmdline` and, if given, a write to
-/// `auto_online_blocks`: one line a block, or one for a DIMM that gets none.
+/// The blocks of DIMMs that are plugged one after another into a q35 guest with `memory` bytes, after
+/// `cmdline` and, if given, a write to `auto_online_blocks`: one line a block, or one for a DIMM that gets
+/// none.
 ///
 /// # Errors
 /// [`PredictError`] where the oracle does not know, or the kernel refuses `auto_online_blocks`.

@@ -1,8 +1,9 @@
 //! What each zone spans and holds, from the layout.
 //!
 //! A zone's span is kept as the kernel keeps it: it grows with each block that comes online
-//! (mm/memory_hotplug.c:resize_zone_range) and shrinks to the first and last memory that is left when a block at its edge goes
-//! (shrink_zone_span; 5.10 to 7.3). So it is the hull of what is in the zone, whatever the history.
+//! (mm/memory_hotplug.c:resize_zone_range) and shrinks to the first and last memory that is left when a block
+//! at its edge goes (shrink_zone_span; 5.10 to 7.3). So it is the hull of what is in the zone, whatever the
+//! history.
 
 use super::{Block, BlockState, Layout, Zone};
 use std::collections::BTreeSet;
@@ -10,8 +11,9 @@ use std::ops::Range;
 
 /// Pages in the span of a zone, or `None` for an empty zone.
 ///
-/// Exact at block granularity, which is all that decides about zones. Where a boot zone ends in the middle of a block and hot-plugged
-/// memory behind it was taken away again, the kernel may keep up to the rest of that block in the span.
+/// Exact at block granularity, which is all that decides about zones. Where a boot zone ends in the middle of
+/// a block and hot-plugged memory behind it was taken away again, the kernel may keep up to the rest of that
+/// block in the span.
 pub fn span(layout: &Layout, node: u32, zone: Zone) -> Option<Range<u64>> {
     let hot = arrivals(layout, node, zone).map(|(number, _)| block_pfns(layout, number));
     let hull = |a: Range<u64>, b: Range<u64>| a.start.min(b.start)..a.end.max(b.end);
@@ -24,8 +26,9 @@ pub fn present_pages(layout: &Layout, node: u32, zone: Zone) -> u64 {
     early_left(layout, node, zone) + hot
 }
 
-/// present_early_pages of a zone: the part of it that was there at boot (mm/memory_hotplug.c:adjust_present_page_count, since 5.15).
-/// A boot block that was taken offline and onlined elsewhere counts where it is now.
+/// present_early_pages of a zone: the part of it that was there at boot
+/// (mm/memory_hotplug.c:adjust_present_page_count, since 5.15). A boot block that was taken offline and
+/// onlined elsewhere counts where it is now.
 pub fn present_early_pages(layout: &Layout, node: u32, zone: Zone) -> u64 {
     let moved = arrivals(layout, node, zone).filter(|(_, b)| b.dimm.is_none()).count() as u64;
     early_left(layout, node, zone) + moved * layout.block_pages()
@@ -49,7 +52,8 @@ pub(super) fn block_pfns(layout: &Layout, number: u32) -> Range<u64> {
     first..first + layout.block_pages()
 }
 
-/// The zone that a boot block was wholly in at boot; `None` for hot-plugged blocks and for blocks at a zone's ragged edge.
+/// The zone that a boot block was wholly in at boot; `None` for hot-plugged blocks and for blocks at a zone's
+/// ragged edge.
 pub(super) fn home(layout: &Layout, number: u32, block: &Block) -> Option<Zone> {
     if block.dimm.is_some() {
         return None;
@@ -93,8 +97,9 @@ fn early_left(layout: &Layout, node: u32, zone: Zone) -> u64 {
     early.saturating_sub(gone)
 }
 
-/// Span of the boot memory that is still in its zone. An edge moves only when the block at it goes: a zone may be spanned beyond its memory
-/// (DMA32 up to 4 GiB where there is memory above), and stays so while memory in its middle comes and goes.
+/// Span of the boot memory that is still in its zone. An edge moves only when the block at it goes: a zone
+/// may be spanned beyond its memory (DMA32 up to 4 GiB where there is memory above), and stays so while
+/// memory in its middle comes and goes.
 fn early_span(layout: &Layout, node: u32, zone: Zone) -> Option<Range<u64>> {
     let early = layout.early.get(&(node, zone)).filter(|e| e.spanned > 0)?;
     let whole = early.start_pfn..early.start_pfn + early.spanned;
@@ -116,6 +121,27 @@ fn early_span(layout: &Layout, node: u32, zone: Zone) -> Option<Range<u64>> {
     let start = if first_gone { hull.start } else { whole.start };
     let end = if last_gone { hull.end } else { whole.end };
     Some(start..end)
+}
+
+/// Does a block contain what is no memory? Only boot blocks can; `None`: blocks of its zone do, who knows
+/// which.
+pub(super) fn has_holes(layout: &Layout, number: u32, block: &Block) -> Option<bool> {
+    if block.dimm.is_some() {
+        return Some(false);
+    }
+    let Some(home) = home(layout, number, block) else {
+        let pfns = block_pfns(layout, number);
+        let mut early = layout.early.values();
+        let touched = early.any(|e| e.start_pfn < pfns.end && pfns.start < e.start_pfn + e.spanned);
+        return touched.then_some(true);
+    };
+    let early = layout.early.get(&(block.node, home))?;
+    let boot = layout.blocks.iter().filter(|(_, b)| b.dimm.is_none() && b.node == block.node);
+    let covered = boot.map(|(number, _)| {
+        let pfns = block_pfns(layout, *number);
+        pfns.end.min(early.start_pfn + early.spanned).saturating_sub(pfns.start.max(early.start_pfn))
+    });
+    (covered.sum::<u64>() == early.present).then_some(false)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Which uevents each operation makes, for the subsystems memory and node, in their order.
 //!
-//! From device_register/device_unregister (add, remove), drivers/base/core.c:device_online and device_offline (online, offline, only on
-//! success), and the order of the calls in mm/memory_hotplug.c:add_memory_resource and try_remove_memory. Other subsystems (a DIMM also
-//! makes the ACPI container announce itself since 6.12) are not looked at: filter with [`Event::of`].
+//! From device_register/device_unregister (add, remove), drivers/base/core.c:device_online and device_offline
+//! (online, offline, only on success), and the order of the calls in mm/memory_hotplug.c:add_memory_resource
+//! and try_remove_memory. Other subsystems (a DIMM also makes the ACPI container announce itself since 6.12)
+//! are not looked at: filter with [`Event::of`].
 
 use super::add::node_online;
 use super::{Added, BlockState, Layout, Outcome, Subject, Unknown};
@@ -12,7 +13,8 @@ use std::fmt;
 
 const MEMORY: &str = "/devices/system/memory/memory";
 const NODE: &str = "/devices/system/node/node";
-const RULE: &str = "uevents: mm/memory_hotplug.c:add_memory_resource, try_remove_memory; drivers/base/core.c:device_online, device_offline";
+const RULE: &str = "uevents: mm/memory_hotplug.c:add_memory_resource, try_remove_memory; \
+                    drivers/base/core.c:device_online, device_offline";
 const RULE_UNPLUG: &str = "uevents: drivers/acpi/scan.c:acpi_scan_try_to_offline";
 
 /// A uevent of a block or a node.
@@ -67,15 +69,16 @@ pub enum Expected {
         /// what follows: all blocks are removed, then the node
         tail: Vec<Event>,
     },
-    /// some of `online` but not all go offline, in one or two ascending runs, and those come online again, ascending
+    /// some of `online` but not all go offline, in one or two ascending runs, and those come online again,
+    /// ascending
     Refused {
         /// blocks that were online
         online: BTreeSet<u32>,
     },
 }
 
-/// For a DIMM that was added. New blocks are announced, then brought online. A new node is announced after its blocks up to 6.12, before
-/// them since 6.18.
+/// For a DIMM that was added. New blocks are announced, then brought online. A new node is announced after
+/// its blocks up to 6.12, before them since 6.18.
 ///
 /// # Errors
 /// [`Unknown`] for a new node between 6.13 and 6.17: when the order changed was not read.
@@ -99,7 +102,8 @@ pub fn expect_plug(subject: &Subject, added: &Added) -> Result<Expected, Unknown
     Ok(Expected::Exactly(events))
 }
 
-/// For a write to `state` or `online` of a block that was in state `before`: one event if that changed, else none.
+/// For a write to `state` or `online` of a block that was in state `before`: one event if that changed, else
+/// none.
 pub fn expect_write(number: u32, before: BlockState, outcome: &Outcome) -> Expected {
     let event = match outcome {
         Outcome::Done { state: BlockState::Online, .. } if before != BlockState::Online => Some("online"),
@@ -171,7 +175,8 @@ fn exactly_all(observed: &[Event], online: &BTreeSet<u32>, tail: &[Event]) -> Ve
     finding(list(&events), observed, RULE)
 }
 
-/// All online blocks went offline: the first pass takes what it can, ascending, the second the rest, ascending.
+/// All online blocks went offline: the first pass takes what it can, ascending, the second the rest,
+/// ascending.
 fn unplugged(observed: &[Event], online: &BTreeSet<u32>) -> Vec<Finding> {
     let numbers: Option<Vec<u32>> = observed.iter().map(|event| event.block("offline")).collect();
     let right = numbers.is_some_and(|numbers| {
@@ -187,7 +192,8 @@ fn unplugged(observed: &[Event], online: &BTreeSet<u32>) -> Vec<Finding> {
     }
 }
 
-/// The first pass skips what it cannot take, the second stops at the first such block; what went offline comes back, ascending.
+/// The first pass skips what it cannot take, the second stops at the first such block; what went offline
+/// comes back, ascending.
 fn refused(observed: &[Event], online: &BTreeSet<u32>) -> Vec<Finding> {
     let offline: Vec<u32> = observed.iter().map_while(|event| event.block("offline")).collect();
     let back: Option<Vec<u32>> =
@@ -201,7 +207,8 @@ fn refused(observed: &[Event], online: &BTreeSet<u32>) -> Vec<Finding> {
     if once && returned && stopped && runs(&offline) <= 2 {
         return Vec::new();
     }
-    let want = "offline of some online blocks but not all, in one or two ascending runs, then online of the same, ascending";
+    let want = "offline of some online blocks but not all, in one or two ascending runs, \
+                then online of the same, ascending";
     finding(want, observed, RULE_UNPLUG)
 }
 

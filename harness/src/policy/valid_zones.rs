@@ -5,9 +5,10 @@ use super::{BlockState, Knobs, Layout, OnlineType, Subject, Unknown};
 
 /// The text without its newline; `None` where the kernel has no such file (CONFIG_MEMORY_HOTREMOVE).
 ///
-/// Online: the zone, or `none` for a block in several zones or nodes. Else: what `online`, `online_kernel` and `online_movable` would
-/// choose now, in this order, the last two only where they differ from the first (5.10 to 7.3). Reading it while a DIMM is being added
-/// crashes kernels before 6.18: their blocks have no node yet.
+/// Online: the zone, or `none` for a block in several zones or nodes. Else: what `online`, `online_kernel`
+/// and `online_movable` would choose now, in this order, the last two only where they differ from the first
+/// (5.10 to 7.3). Reading it while a DIMM is being added crashes kernels before 6.18: their blocks have no
+/// node yet.
 ///
 /// # Errors
 /// [`Unknown`] as [`zone_for`].
