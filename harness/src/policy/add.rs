@@ -220,7 +220,7 @@ mod tests {
         }
     }
 
-    /// 131072 early pages and ratio 100: four blocks are exactly as much, one page less of memory is too little.
+    /// 131072 early pages and ratio 100: four blocks are exactly as much, a page less is too little.
     #[test]
     fn auto_movable_takes_what_just_fits() {
         let cmdline = "memory_hotplug.online_policy=auto-movable memory_hotplug.auto_movable_ratio=100";

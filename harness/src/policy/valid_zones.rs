@@ -85,6 +85,10 @@ mod tests {
             assert_eq!(both.valid_zones(34), "Normal Movable");
             let apart = guest(&[(32, "online_movable"), (34, "online_kernel")]);
             assert_eq!(apart.valid_zones(33), "Normal Movable");
+            let one = guest(&[(33, "online_movable")]);
+            for beside in [32, 34] {
+                assert_eq!(one.valid_zones(beside), "Normal Movable", "next to it is outside");
+            }
             let shrunk = guest(&[(32, "online_movable"), (34, "online_movable"), (34, "offline")]);
             assert_eq!(
                 (shrunk.valid_zones(33), shrunk.valid_zones(34)),
