@@ -1,7 +1,8 @@
 //! A DIMM appears: which blocks there are then, and what the kernel makes of them by itself.
 //!
-//! drivers/acpi/acpi_memhotplug.c:acpi_memory_enable_device, mm/memory_hotplug.c:add_memory_resource. The same path serves DIMMs
-//! that are there at boot, in the order of their slots: they are in no e820 map, and ACPI's scan adds them.
+//! drivers/acpi/acpi_memhotplug.c:acpi_memory_enable_device, mm/memory_hotplug.c:add_memory_resource. The
+//! same path serves DIMMs that are there at boot, in the order of their slots: they are in no e820 map, and
+//! ACPI's scan adds them.
 
 use super::zones::zone_for;
 use super::{
@@ -45,10 +46,12 @@ pub struct AddedBlock {
     pub ruling: Ruling,
 }
 
-/// Adds DIMM `name` to the layout and says what its blocks must be like when the kernel is done with it (the insert _OST).
+/// Adds DIMM `name` to the layout and says what its blocks must be like when the kernel is done with it (the
+/// insert _OST).
 ///
 /// # Errors
-/// [`Unknown`] for kernels below 5.10, and where a block or a DIMM of that name is there already; the layout is then unchanged.
+/// [`Unknown`] for kernels below 5.10, and where a block or a DIMM of that name is there already; the layout
+/// is then unchanged.
 pub fn add(
     layout: &mut Layout,
     knobs: &Knobs,
@@ -83,7 +86,8 @@ pub fn add(
     Ok(Added { blocks, refused: None, vmemmap_pages, node, new_node })
 }
 
-/// Onlines one new block if the kernel does so by itself; each block sees the zones as the ones before left them.
+/// Onlines one new block if the kernel does so by itself; each block sees the zones as the ones before left
+/// them.
 fn auto_online(
     layout: &mut Layout,
     knobs: &Knobs,
@@ -112,14 +116,14 @@ fn refusal(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm: &Dimm) -> Op
         return Some(Ruling::new("add.mem-limit", LIMIT, text));
     }
     let block = layout.block_bytes;
-    let aligned = dimm.size != 0 && dimm.addr % block == 0 && dimm.size % block == 0;
+    let aligned = dimm.size != 0 && dimm.addr.is_multiple_of(block) && dimm.size.is_multiple_of(block);
     let text = format!("{:#x} bytes at {:#x} are not whole blocks of {block:#x}", dimm.size, dimm.addr);
     (!aligned).then(|| Ruling::new("add.unaligned", RANGE, text))
 }
 
 /// Pages at the beginning of each block that hold its memmap, 0 where the kernel does not do that
-/// (mm/memory_hotplug.c:mhp_supports_memmap_on_memory: 5.14 to 6.7 only for a DIMM of one block, later for each block of any DIMM;
-/// `force` since 6.6).
+/// (mm/memory_hotplug.c:mhp_supports_memmap_on_memory: 5.14 to 6.7 only for a DIMM of one block, later for
+/// each block of any DIMM; `force` since 6.6).
 fn vmemmap_pages(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm_bytes: u64) -> u64 {
     if !knobs.has_memmap_on_memory || knobs.memmap_on_memory == MemmapMode::Off {
         return 0;
@@ -131,8 +135,9 @@ fn vmemmap_pages(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm_bytes: 
     let exact = bytes.div_ceil(PAGE_BYTES);
     let forced = knobs.memmap_on_memory == MemmapMode::Force;
     let pages = if forced { exact.next_multiple_of(subject.pageblock_pages) } else { exact };
-    let fits =
-        bytes % PMD_BYTES == 0 && pages % subject.pageblock_pages == 0 && pages != layout.block_pages();
+    let fits = bytes.is_multiple_of(PMD_BYTES)
+        && pages.is_multiple_of(subject.pageblock_pages)
+        && pages != layout.block_pages();
     if fits { pages } else { 0 }
 }
 
@@ -213,6 +218,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// 131072 early pages and ratio 100: four blocks are exactly as much, a page less is too little.
+    #[test]
+    fn auto_movable_takes_what_just_fits() {
+        let cmdline = "memory_hotplug.online_policy=auto-movable memory_hotplug.auto_movable_ratio=100";
+        for (early, pattern) in [(131_072 - 3998, "MMMM"), (131_071 - 3998, "NNNN")] {
+            let mut guest = Guest::new(subject("6.12"), cmdline);
+            guest.layout.early.get_mut(&(0, Zone::Dma32)).unwrap().present = early;
+            guest.plug(4, 0);
+            assert_eq!(guest.pattern(), pattern);
+        }
+        let mut guest = Guest::new(subject("6.12"), cmdline);
+        let dma32 = guest.layout.early.get_mut(&(0, Zone::Dma32)).unwrap();
+        (dma32.present, dma32.cma) = (131_072 - 3998 + 10, 5);
+        guest.plug(4, 0);
+        assert_eq!(guest.pattern(), "MMMM", "CMA counts as Movable on both sides");
+        let mut guest = Guest::new(subject("6.12"), cmdline);
+        let dma32 = guest.layout.early.get_mut(&(0, Zone::Dma32)).unwrap();
+        (dma32.present, dma32.cma) = (131_072 - 3998 + 10, 6);
+        guest.plug(4, 0);
+        assert_eq!(guest.pattern(), "NNNN");
     }
 
     #[test]

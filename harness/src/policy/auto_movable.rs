@@ -1,7 +1,8 @@
-//! The policy auto-movable (mm/memory_hotplug.c:auto_movable_zone_for_pfn; 5.15 and later, read in 6.1, 6.12 and 7.3).
+//! The policy auto-movable (mm/memory_hotplug.c:auto_movable_zone_for_pfn; 5.15 and later, read in 6.1, 6.12
+//! and 7.3).
 //!
-//! A DIMM is a static memory group: it goes to Movable as a whole if all of it fits in the ratio when its first block is onlined.
-//! Dynamic groups (virtio-mem) are not modelled: this is about DIMMs.
+//! A DIMM is a static memory group: it goes to Movable as a whole if all of it fits in the ratio when its
+//! first block is onlined. Dynamic groups (virtio-mem) are not modelled: this is about DIMMs.
 
 use super::spans::{cma_pages, nodes, present_early_pages, present_pages};
 use super::zones::kernel_zone;
@@ -72,7 +73,8 @@ fn group(layout: &Layout, block: &Block) -> Result<Option<Group>, Unknown> {
     }))
 }
 
-/// Would `need` more Movable pages stay in the ratio to the kernel memory of boot, in the whole guest or on one node?
+/// Would `need` more Movable pages stay in the ratio to the kernel memory of boot, in the whole guest or on
+/// one node?
 fn fits(layout: &Layout, knobs: &Knobs, node: Option<u32>, need: u64) -> (bool, String) {
     let mut kernel = 0u64;
     let mut movable = 0u64;

@@ -1,4 +1,5 @@
-//! The command line as the kernel splits it (lib/cmdline.c:next_arg, kernel/params.c:parse_args; same in 5.10 to 7.3).
+//! The command line as the kernel splits it (lib/cmdline.c:next_arg, kernel/params.c:parse_args; same in 5.10
+//! to 7.3).
 
 /// Bytes of the command line that x86 keeps (arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE, less the NUL).
 const KEPT_BYTES: usize = 2047;
@@ -18,7 +19,8 @@ impl Word {
         underscored(&self.name) == underscored(name)
     }
 
-    /// Does the whole word begin with `prefix`, as `__setup` handlers match (init/main.c:obsolete_checksetup)?
+    /// Does the whole word begin with `prefix`, as `__setup` handlers match
+    /// (init/main.c:obsolete_checksetup)?
     pub(super) fn begins(&self, prefix: &str) -> bool {
         let line = self.value.as_ref().map_or(self.name.clone(), |v| format!("{}={v}", self.name));
         underscored(&line).starts_with(&underscored(prefix))
@@ -58,8 +60,8 @@ fn skip_spaces(bytes: &[u8]) -> &[u8] {
     &bytes[start..]
 }
 
-/// Splits the first word off. A quote makes blanks part of the word, wherever it stands; only a quote at the beginning of the word or
-/// of the value is taken off, with the last byte if that is a quote too.
+/// Splits the first word off. A quote makes blanks part of the word, wherever it stands; only a quote at the
+/// beginning of the word or of the value is taken off, with the last byte if that is a quote too.
 fn next_arg(args: &[u8]) -> (Word, &[u8]) {
     let quoted = args.first() == Some(&b'"');
     let args = if quoted { &args[1..] } else { args };

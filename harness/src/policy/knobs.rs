@@ -37,7 +37,8 @@ pub enum MemmapMode {
     Force,
 }
 
-/// Settings at one moment. Parameters that the kernel does not have keep the value that it behaves as if it had.
+/// Settings at one moment. Parameters that the kernel does not have keep the value that it behaves as if it
+/// had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
     /// `auto_online_blocks`
@@ -68,22 +69,9 @@ pub struct Knobs {
     pub has_memmap_on_memory: bool,
 }
 
-/// A write that the kernel refused; nothing changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{errno}: {ruling}")]
-pub struct Refusal {
-    /// what open or write answered
-    pub errno: Errno,
-    /// why
-    pub ruling: Ruling,
-}
-
 const SETUP: &str = "mm/memory_hotplug.c:setup_memhp_default_state (5.10 to 7.3)";
 const PARAMS: &str = "kernel/params.c:parse_one (5.10 to 7.3)";
 const DEFAULT: &str = "mm/memory_hotplug.c:mhp_default_online_type (5.10 to 7.3)";
-const STORE: &str = "drivers/base/memory.c:auto_online_blocks_store (5.10 to 7.3)";
-const SYSFS: &str = "fs/sysfs/file.c:sysfs_kf_write (5.10 to 7.3)";
-const ATTR: &str = "kernel/params.c:param_attr_store (5.10 to 7.3)";
 
 impl Knobs {
     /// Settings of a kernel that was given nothing.
@@ -108,10 +96,12 @@ impl Knobs {
 
     /// Settings after boot with this command line, and what each word of it that concerns memory did.
     ///
-    /// A command line that the kernel has built in (CONFIG_CMDLINE) or gets from a boot configuration must be in `cmdline` too.
+    /// A command line that the kernel has built in (CONFIG_CMDLINE) or gets from a boot configuration must be
+    /// in `cmdline` too.
     ///
     /// # Errors
-    /// [`Unknown`] for kernels below 5.10, `numa=fake=…`, and switches whose meaning for this version was not read.
+    /// [`Unknown`] for kernels below 5.10, `numa=fake=…`, and switches whose meaning for this version was not
+    /// read.
     pub fn boot(subject: &Subject, cmdline: &str) -> Result<(Self, Vec<Ruling>), Unknown> {
         subject.known()?;
         let mut knobs = Self::defaults(subject);
@@ -199,7 +189,7 @@ impl Knobs {
     }
 
     /// Gives a parameter to its `set` function; `None` is a parameter without `=` (only switches take that).
-    fn set(
+    pub(super) fn set(
         &mut self,
         subject: &Subject,
         name: &str,
@@ -230,88 +220,108 @@ impl Knobs {
             _ => Err(Errno::Enoent),
         })
     }
-
-    /// User space writes `/sys/devices/system/memory/auto_online_blocks`; blocks that are there already do not change.
-    ///
-    /// # Errors
-    /// EINVAL for anything but the four words, each with at most one newline behind it.
-    pub fn write_auto_online(&mut self, text: &str) -> Result<Ruling, Refusal> {
-        if text.is_empty() {
-            return Ok(empty_write());
-        }
-        let Some(online) = OnlineType::parse(c_string(text)) else {
-            let ruling = Ruling::new("default.sysfs-bad", STORE, format!("{text:?} is no online type"));
-            return Err(Refusal { errno: Errno::Einval, ruling });
-        };
-        self.auto_online = online;
-        Ok(Ruling::new("default.sysfs", STORE, format!("blocks added from now on: {online}")))
-    }
-
-    /// User space writes `/sys/module/memory_hotplug/parameters/NAME`.
-    ///
-    /// # Errors
-    /// [`Unknown`] as [`boot`](Self::boot); in it a [`Refusal`]: ENOENT where the kernel has no such parameter, EACCES at open for
-    /// `memmap_on_memory` (0444, even for root), EINVAL or ERANGE for a bad value.
-    pub fn write_param(
-        &mut self,
-        subject: &Subject,
-        name: &str,
-        text: &str,
-    ) -> Result<Result<Ruling, Refusal>, Unknown> {
-        let refuse = |errno, rule, text: &str| {
-            let ruling = Ruling::new(rule, ATTR, format!("memory_hotplug.{name}: {text}"));
-            Ok(Err(Refusal { errno, ruling }))
-        };
-        if !self.has(name) {
-            return refuse(Errno::Enoent, "param.absent", "this kernel does not have it");
-        }
-        if name == "memmap_on_memory" {
-            return refuse(Errno::Eacces, "param.read-only", "mode 0444, open for writing fails");
-        }
-        if text.is_empty() {
-            return Ok(Ok(empty_write()));
-        }
-        match self.set(subject, name, Some(text))? {
-            Ok(()) => Ok(Ok(Ruling::new("param.set", ATTR, format!("memory_hotplug.{name} = {text:?}")))),
-            Err(errno) => refuse(errno, "param.bad", "not a value of it"),
-        }
-    }
-
-    /// What a parameter's file reads, without its newline; `None` where the kernel has no such parameter.
-    pub fn param(&self, name: &str) -> Option<String> {
-        let letter = |on| if on { "Y".to_string() } else { "N".to_string() };
-        self.has(name).then(|| match name {
-            "online_policy" => self.online_policy.word().to_string(),
-            "auto_movable_ratio" => self.auto_movable_ratio.to_string(),
-            "auto_movable_numa_aware" => letter(self.auto_movable_numa_aware),
-            _ if self.memmap_on_memory == MemmapMode::Force => "force".to_string(),
-            _ => letter(self.memmap_on_memory == MemmapMode::On),
-        })
-    }
-
-    /// User space writes `/sys/firmware/acpi/hotplug/memory/enabled`.
-    ///
-    /// # Errors
-    /// EINVAL for anything but 0 or 1 in decimal.
-    pub fn write_eject_enabled(&mut self, text: &str) -> Result<Ruling, Refusal> {
-        const SOURCE: &str = "drivers/acpi/sysfs.c:hotplug_enabled_store (5.10 to 7.3)";
-        if text.is_empty() {
-            return Ok(empty_write());
-        }
-        match unsigned(text, 10) {
-            Ok(value @ (0 | 1)) => {
-                self.acpi_eject_enabled = value == 1;
-                Ok(Ruling::new("eject.enabled", SOURCE, format!("ejection enabled: {value}")))
-            }
-            _ => {
-                let ruling = Ruling::new("eject.enabled-bad", SOURCE, format!("{text:?} is neither 0 nor 1"));
-                Err(Refusal { errno: Errno::Einval, ruling })
-            }
-        }
-    }
 }
 
-/// Writing nothing reaches no store function.
-pub(super) fn empty_write() -> Ruling {
-    Ruling::new("sysfs.empty", SYSFS, "an empty write succeeds and does nothing")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::subject;
+
+    fn boot(version: &str, cmdline: &str) -> Knobs {
+        Knobs::boot(&subject(version), cmdline).unwrap().0
+    }
+
+    fn rules(version: &str, cmdline: &str) -> Vec<&'static str> {
+        let (_, rulings) = Knobs::boot(&subject(version), cmdline).unwrap();
+        rulings.into_iter().skip(1).map(|r| r.rule).collect()
+    }
+
+    #[test]
+    fn default_state() {
+        use OnlineType::{Offline, Online, OnlineKernel, OnlineMovable};
+        for (version, cmdline, online) in [
+            ("6.1", "", Offline),
+            ("6.12", "", Online),
+            ("6.1", "memhp_default_state=online", Online),
+            ("6.12", "memhp_default_state=offline", Offline),
+            ("5.10", "memhp_default_state=online_kernel", OnlineKernel),
+            ("6.1", "memhp-default-state=online_movable", OnlineMovable),
+            ("6.1", "memhp_default_state=\"online_movable\" quiet", OnlineMovable),
+            ("6.1", "\"memhp_default_state=online_movable\"", OnlineMovable),
+            ("6.1", "memhp_default_state=bogus", Offline),
+            ("6.12", "memhp_default_state=bogus", Online),
+            ("6.12", "memhp_default_state=OFFLINE", Online),
+            ("6.12", "memhp_default_state=", Online),
+            ("6.12", "memhp_default_state", Online),
+            ("6.12", "memhp_default_state=\"offline \"", Online),
+            ("6.12", "xmemhp_default_state=offline memhp_default_statex=offline", Online),
+            ("6.12", "memhp_default_state=offline memhp_default_state=online_kernel", OnlineKernel),
+            ("6.12", "memhp_default_state=offline memhp_default_state=bogus", Offline),
+            ("6.12", "-- memhp_default_state=offline", Online),
+        ] {
+            assert_eq!(boot(version, cmdline).auto_online, online, "{version} {cmdline}");
+        }
+        assert_eq!(rules("6.12", "quiet memhp_default_state=bogus"), ["default.cmdline-bad"]);
+    }
+
+    #[test]
+    fn parameters() {
+        let knobs = boot(
+            "6.12",
+            "memory_hotplug.online_policy=auto-movable memory-hotplug.auto-movable-ratio=0x64 \
+             memory_hotplug.auto_movable_numa_aware=off memory_hotplug.memmap_on_memory=force movable-node",
+        );
+        assert_eq!(knobs.online_policy, OnlinePolicy::AutoMovable);
+        assert_eq!((knobs.auto_movable_ratio, knobs.auto_movable_numa_aware), (100, false));
+        assert_eq!((knobs.memmap_on_memory, knobs.movable_node), (MemmapMode::Force, true));
+        let names = ["online_policy", "auto_movable_ratio", "auto_movable_numa_aware", "memmap_on_memory"];
+        let read = |knobs: &Knobs| names.map(|name| knobs.param(name).unwrap_or("-".into()));
+        assert_eq!(read(&knobs), ["auto-movable", "100", "N", "force"]);
+        assert_eq!(read(&boot("6.1", "")), ["contig-zones", "301", "Y", "N"]);
+        assert_eq!(read(&boot("5.10", "memory_hotplug.online_policy=auto-movable")), ["-"; 4]);
+        assert_eq!(rules("5.10", "memory_hotplug.online_policy=auto-movable"), ["param.absent"]);
+        assert_eq!(rules("5.10", "acpi_no_memhotplug=0"), ["cmdline.acpi-no-memhotplug"]);
+    }
+
+    #[test]
+    fn bad_parameters_change_nothing() {
+        for bad in [
+            "memory_hotplug.online_policy=bogus",
+            "memory_hotplug.online_policy=auto_movable",
+            "memory_hotplug.online_policy",
+            "memory_hotplug.auto_movable_ratio=-1",
+            "memory_hotplug.auto_movable_ratio=300%",
+            "memory_hotplug.auto_movable_ratio",
+            "memory_hotplug.auto_movable_numa_aware=maybe",
+            "memory_hotplug.memmap_on_memory=Force",
+            "memory_hotplug.memmap_on_memory",
+        ] {
+            let (knobs, rulings) = Knobs::boot(&subject("6.12"), bad).unwrap();
+            // `Force` begins with f: off, as by default
+            let taken = bad.ends_with("=Force");
+            assert_eq!(rulings[1].rule, if taken { "param.set" } else { "param.bad" }, "{bad}");
+            assert_eq!(knobs, Knobs::defaults(&subject("6.12")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn memmap_on_memory_changed_its_kind() {
+        let mode = |version, text| boot(version, text).memmap_on_memory;
+        assert_eq!(mode("6.1", "memory_hotplug.memmap_on_memory"), MemmapMode::On);
+        assert_eq!(mode("6.12", "memory_hotplug.memmap_on_memory"), MemmapMode::Off);
+        assert_eq!(mode("6.1", "memory_hotplug.memmap_on_memory=force"), MemmapMode::Off);
+        assert_eq!(mode("6.12", "memory_hotplug.memmap_on_memory=FORCE"), MemmapMode::Force);
+        assert_eq!(mode("6.12", "memory_hotplug.memmap_on_memory=1"), MemmapMode::On);
+        assert_eq!(mode("5.10", "memory_hotplug.memmap_on_memory=1"), MemmapMode::Off);
+    }
+
+    #[test]
+    fn early_words() {
+        assert_eq!(boot("6.12", "mem=4G").boot_memory_limit, Some(4 << 30));
+        assert_eq!(boot("6.12", "mem=4G mem=nopentium").boot_memory_limit, Some(4 << 30));
+        assert!(boot("6.12", "numa=off").numa_off && !boot("6.12", "numa=nohmat").numa_off);
+        assert!(boot("6.12", "movable_node=0").movable_node);
+        assert!(Knobs::boot(&subject("6.12"), "numa=fake=4").is_err());
+        assert!(Knobs::boot(&subject("4.19"), "").is_err());
+    }
 }

@@ -63,9 +63,10 @@ pub struct Layout {
     pub blocks: BTreeMap<u32, Block>,
     /// DIMMs by their name in the case
     pub dimms: BTreeMap<String, Dimm>,
-    /// online types that the kernel remembers of *rejected* writes, by block: writing `online*` to the `state` of an
-    /// online block is EINVAL, but sets `mem->online_type`, which the next onlining without a type of its own obeys
-    /// (drivers/base/memory.c:state_store, memory_subsys_online; 5.10 to 7.3); empty on a fresh guest
+    /// online types that the kernel remembers of *rejected* writes, by block: writing `online*` to the
+    /// `state` of an online block is EINVAL, but sets `mem->online_type`, which the next onlining without a
+    /// type of its own obeys (drivers/base/memory.c:state_store, memory_subsys_online; 5.10 to 7.3); empty on
+    /// a fresh guest
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub remembered: BTreeMap<u32, OnlineType>,
 }

@@ -8,10 +8,11 @@ pub(super) fn c_string(text: &str) -> &str {
     text.split('\0').next().unwrap_or("")
 }
 
-/// A switch, by its first letters only (lib/kstrtox.c:kstrtobool): y n 1 0 on off everywhere, t f since 5.17, e d in 7.3.
+/// A switch, by its first letters only (lib/kstrtox.c:kstrtobool): y n 1 0 on off everywhere, t f since 5.17,
+/// e d in 7.3 (and seen to be taken by 6.18).
 ///
 /// # Errors
-/// [`Unknown`] for `e…` and `d…` between 6.13 and 7.2: which release began to take them was not read.
+/// [`Unknown`] for `e…` and `d…` between 6.13 and 6.17: which release began to take them was not read.
 pub(super) fn switch(text: &str, version: Version) -> Result<Result<bool, Errno>, Unknown> {
     let mut letters = c_string(text).chars().map(|c| c.to_ascii_lowercase());
     let words = version.at_least(5, 17);
@@ -20,8 +21,8 @@ pub(super) fn switch(text: &str, version: Version) -> Result<Result<bool, Errno>
         (Some('n' | '0'), _) | (Some('o'), Some('f')) => Ok(false),
         (Some('t'), _) if words => Ok(true),
         (Some('f'), _) if words => Ok(false),
-        (Some('e'), _) if version.at_least(7, 3) => Ok(true),
-        (Some('d'), _) if version.at_least(7, 3) => Ok(false),
+        (Some('e'), _) if version.at_least(6, 18) => Ok(true),
+        (Some('d'), _) if version.at_least(6, 18) => Ok(false),
         (Some('e' | 'd'), _) if version.at_least(6, 13) => {
             return Err(Unknown::because("kstrtobool takes enabled/disabled since some release after 6.12"));
         }
@@ -29,8 +30,9 @@ pub(super) fn switch(text: &str, version: Version) -> Result<Result<bool, Errno>
     })
 }
 
-/// An unsigned number of 32 bits (lib/kstrtox.c:kstrtouint, same in 5.10 to 7.3): `base` 0 means 0x, 0 or decimal; one `+` before
-/// and one newline after are tolerated; too large is ERANGE even with rubbish behind it.
+/// An unsigned number of 32 bits (lib/kstrtox.c:kstrtouint, same in 5.10 to 7.3): `base` 0 means 0x, 0 or
+/// decimal; one `+` before and one newline after are tolerated; too large is ERANGE even with rubbish behind
+/// it.
 pub(super) fn unsigned(text: &str, base: u32) -> Result<u32, Errno> {
     let text = c_string(text);
     let text = text.strip_prefix('+').unwrap_or(text);
@@ -61,7 +63,8 @@ fn radix(text: &str, base: u32) -> (u32, &str) {
     }
 }
 
-/// A size with a suffix K M G T P E (lib/cmdline.c:memparse); what is not a number is 0, and the rest is ignored.
+/// A size with a suffix K M G T P E (lib/cmdline.c:memparse); what is not a number is 0, and the rest is
+/// ignored.
 pub(super) fn size(text: &str) -> u64 {
     let (base, digits) = radix(text, 0);
     let end = digits.find(|c: char| !c.is_digit(base)).unwrap_or(digits.len());
@@ -95,7 +98,8 @@ mod tests {
         assert_eq!(at("force", 6, 1), Ok(Ok(false)));
         assert_eq!(at("enabled", 6, 12), Ok(Err(Errno::Einval)));
         assert_eq!(at("enabled", 7, 3), Ok(Ok(true)));
-        assert!(at("enabled", 6, 18).is_err());
+        assert_eq!(at("Disabled", 6, 18), Ok(Ok(false)));
+        assert!(at("enabled", 6, 15).is_err());
         for text in ["", "\n", " 1", "o", "2", "-1", "\0"] {
             assert_eq!(at(text, 7, 3), Ok(Err(Errno::Einval)), "{text:?}");
         }

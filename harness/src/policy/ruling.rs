@@ -10,7 +10,8 @@ pub struct Ruling {
     pub rule: &'static str,
     /// what the rule says here, with the figures of this case
     pub text: String,
-    /// file and function, and the versions it holds for: `mm/memory_hotplug.c:default_zone_for_pfn (5.10 to 7.3)`
+    /// file and function, and the versions it holds for: `mm/memory_hotplug.c:default_zone_for_pfn (5.10 to
+    /// 7.3)`
     pub source: &'static str,
 }
 

@@ -1,9 +1,10 @@
-//! User space writes `memoryN/state` or `memoryN/online` (drivers/base/memory.c:state_store, drivers/base/core.c:online_store).
+//! User space writes `memoryN/state` or `memoryN/online` (drivers/base/memory.c:state_store,
+//! drivers/base/core.c:online_store).
 
 use super::add::{set_offline, set_online};
-use super::knobs::empty_write;
 use super::number::{c_string, switch};
-use super::spans::{block_pfns, home};
+use super::spans::has_holes;
+use super::writes::empty_write;
 use super::zones::zone_for;
 use super::{Block, BlockState, Errno, Knobs, Layout, OnlineType, Ruling, Subject, Unknown, Zone};
 use std::fmt;
@@ -12,7 +13,8 @@ const STATE: &str = "drivers/base/memory.c:state_store (5.10 to 7.3)";
 const ONLINE: &str = "drivers/base/core.c:online_store (5.10 to 7.3)";
 const SUBSYS: &str = "drivers/base/memory.c:memory_subsys_online (5.10 to 7.3)";
 const OFFLINE: &str = "mm/memory_hotplug.c:offline_pages (5.10 to 7.3)";
-const BLOCK_OFFLINE: &str = "drivers/base/memory.c:memory_block_offline (since 5.18), mm/memory_hotplug.c:test_pages_in_a_zone (before)";
+const BLOCK_OFFLINE: &str =
+    "drivers/base/memory.c:memory_block_offline (since 5.18; before: test_pages_in_a_zone)";
 
 /// How a write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +56,8 @@ pub struct Allowed {
 pub struct Permitted {
     /// the outcomes, what is wanted first; never empty
     pub allowed: Vec<Allowed>,
-    /// the write may take for ever, for this reason: the block is `going-offline` meanwhile, and a signal ends it with EINTR,
-    /// the block online in its zone as before
+    /// the write may take for ever, for this reason: the block is `going-offline` meanwhile, and a signal
+    /// ends it with EINTR, the block online in its zone as before
     pub may_hang: Option<Ruling>,
 }
 
@@ -120,7 +122,8 @@ pub fn write_state(
     }
 }
 
-/// What writing `text` to the driver core's `memoryN/online` may do: a switch, idempotent, and the kernel picks the zone.
+/// What writing `text` to the driver core's `memoryN/online` may do: a switch, idempotent, and the kernel
+/// picks the zone.
 ///
 /// # Errors
 /// [`Unknown`] as [`write_state`], and for switches whose meaning for this version was not read.
@@ -221,22 +224,8 @@ fn offline(layout: &Layout, subject: &Subject, number: u32, block: &Block) -> Re
     })
 }
 
-/// Does a block contain what is no memory? Only boot blocks can; `None`: their zone has holes, who knows where.
-fn has_holes(layout: &Layout, number: u32, block: &Block) -> Option<bool> {
-    if block.dimm.is_some() {
-        return Some(false);
-    }
-    let Some(home) = home(layout, number, block) else {
-        let pfns = block_pfns(layout, number);
-        let mut early = layout.early.values();
-        let touched = early.any(|e| e.start_pfn < pfns.end && pfns.start < e.start_pfn + e.spanned);
-        return touched.then_some(true);
-    };
-    let early = layout.early.get(&(block.node, home))?;
-    (early.present == early.spanned).then_some(false)
-}
-
-/// Takes the outcome of a write to `state` into the layout. A rejected `online*` to an online block leaves its trace too.
+/// Takes the outcome of a write to `state` into the layout. A rejected `online*` to an online block leaves
+/// its trace too.
 pub fn apply_write_state(layout: &mut Layout, number: u32, text: &str, outcome: &Outcome) {
     let online_already = layout.blocks.get(&number).is_some_and(|b| b.state == BlockState::Online);
     let online = OnlineType::parse(c_string(text)).filter(|online| *online != OnlineType::Offline);
@@ -321,6 +310,17 @@ mod tests {
         let mut ragged = Guest::new(subject("6.12"), "");
         ragged.layout.early.get_mut(&(0, Zone::Dma32)).unwrap().present -= 1;
         assert_eq!(outcomes(&permitted(&ragged, 1, "offline")), ["offline", "EBUSY", "EINVAL"]);
+    }
+
+    /// 3 GiB: DMA32 is spanned up to 4 GiB, and some page of its blocks is the firmware's.
+    #[test]
+    fn boot_blocks_of_a_split_guest() {
+        let mut guest = Guest::new(subject("7.3"), "");
+        guest.layout = crate::policy::guest(3 << 30).unwrap();
+        assert_eq!(outcomes(&permitted(&guest, 15, "offline")), ["offline", "EBUSY", "EINVAL"]);
+        assert_eq!(outcomes(&permitted(&guest, 32, "offline")), ["offline", "EBUSY"]);
+        guest.layout.early.get_mut(&(0, Zone::Dma32)).unwrap().present += 32;
+        assert_eq!(outcomes(&permitted(&guest, 15, "offline")), ["offline", "EBUSY"]);
     }
 
     #[test]

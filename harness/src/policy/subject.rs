@@ -29,7 +29,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A kernel of this version with what distributions build: NUMA, hot removal, memmap_on_memory, huge pages; one CPU node.
+    /// A kernel of this version with what distributions build: NUMA, hot removal, memmap_on_memory, huge
+    /// pages; one CPU node.
     pub fn usual(version: Version, default_online: OnlineType) -> Self {
         Self {
             version,
@@ -44,10 +45,12 @@ impl Subject {
         }
     }
 
-    /// From a configuration: `value` answers for an option without `CONFIG_` (`y`, `m`, a number), `None` where it is not set.
+    /// From a configuration: `value` answers for an option without `CONFIG_` (`y`, `m`, a number), `None`
+    /// where it is not set.
     ///
-    /// The default online type is `MHP_DEFAULT_ONLINE_TYPE_*` where one is set (upstream since 6.14, and in later stable releases of
-    /// 6.12), else `MEMORY_HOTPLUG_DEFAULT_ONLINE` (mm/memory_hotplug.c: mhp_default_online_type).
+    /// The default online type is `MHP_DEFAULT_ONLINE_TYPE_*` where one is set (upstream since 6.14, and in
+    /// later stable releases of 6.12), else `MEMORY_HOTPLUG_DEFAULT_ONLINE` (mm/memory_hotplug.c:
+    /// mhp_default_online_type).
     pub fn from_config<'a>(version: Version, value: impl Fn(&str) -> Option<&'a str>) -> Self {
         let on = |option: &str| value(option) == Some("y");
         let default_online = if on("MHP_DEFAULT_ONLINE_TYPE_ONLINE_AUTO") {
@@ -75,8 +78,8 @@ impl Subject {
         }
     }
 
-    /// include/linux/pageblock-flags.h: the order of a huge page with CONFIG_HUGETLB_PAGE, and with THP in 6.12 and later, else the
-    /// buddy's largest; 7.3 can limit it (CONFIG_PAGE_BLOCK_MAX_ORDER).
+    /// include/linux/pageblock-flags.h: the order of a huge page with CONFIG_HUGETLB_PAGE, and with THP in
+    /// 6.12 and later, else the buddy's largest; 7.3 can limit it (CONFIG_PAGE_BLOCK_MAX_ORDER).
     fn pageblock(version: Version, hugetlb: bool, thp: bool) -> u64 {
         if hugetlb || (thp && version.at_least(6, 12)) { 512 } else { 1024 }
     }

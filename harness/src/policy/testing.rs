@@ -25,6 +25,7 @@ pub(super) fn layout() -> Layout {
 }
 
 /// Layout, settings and kernel.
+#[derive(Debug)]
 pub(super) struct Guest {
     pub(super) layout: Layout,
     pub(super) knobs: Knobs,

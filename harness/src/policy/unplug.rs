@@ -38,8 +38,8 @@ pub struct UnplugPermitted {
 /// How asking DIMM `name` back may end. The layout does not change: see [`apply_unplugged`] and [`rollback`].
 ///
 /// # Errors
-/// [`Unknown`] for kernels below 5.10 or without CONFIG_MEMORY_HOTREMOVE, for a DIMM that the layout does not have, and while a block of it is
-/// going offline.
+/// [`Unknown`] for kernels below 5.10 or without CONFIG_MEMORY_HOTREMOVE, for a DIMM that the layout does not
+/// have, and while a block of it is going offline.
 pub fn unplug(
     layout: &Layout,
     knobs: &Knobs,
@@ -105,9 +105,10 @@ pub fn apply_unplugged(layout: &mut Layout, name: &str) {
     }
 }
 
-/// What kernels make of a refusal, which is **not** what they must: the blocks that had been taken offline (`offlined`) are onlined again
-/// without a type, so that each goes to its default zone instead of its own (drivers/acpi/scan.c:acpi_bus_online, 5.10 to 7.3). Block and zone,
-/// ascending; for telling this defect from others and for going on after it ([`apply_rollback`]).
+/// What kernels make of a refusal, which is **not** what they must: the blocks that had been taken offline
+/// (`offlined`) are onlined again without a type, so that each goes to its default zone instead of its own
+/// (drivers/acpi/scan.c:acpi_bus_online, 5.10 to 7.3). Block and zone, ascending; for telling this defect
+/// from others and for going on after it ([`apply_rollback`]).
 ///
 /// # Errors
 /// [`Unknown`] as [`zone_for`].

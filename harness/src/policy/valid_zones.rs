@@ -5,9 +5,10 @@ use super::{BlockState, Knobs, Layout, OnlineType, Subject, Unknown};
 
 /// The text without its newline; `None` where the kernel has no such file (CONFIG_MEMORY_HOTREMOVE).
 ///
-/// Online: the zone, or `none` for a block in several zones or nodes. Else: what `online`, `online_kernel` and `online_movable` would
-/// choose now, in this order, the last two only where they differ from the first (5.10 to 7.3). Reading it while a DIMM is being added
-/// crashes kernels before 6.18: their blocks have no node yet.
+/// Online: the zone, or `none` for a block in several zones or nodes. Else: what `online`, `online_kernel`
+/// and `online_movable` would choose now, in this order, the last two only where they differ from the first
+/// (5.10 to 7.3). Reading it while a DIMM is being added crashes kernels before 6.18: their blocks have no
+/// node yet.
 ///
 /// # Errors
 /// [`Unknown`] as [`zone_for`].
@@ -84,6 +85,10 @@ mod tests {
             assert_eq!(both.valid_zones(34), "Normal Movable");
             let apart = guest(&[(32, "online_movable"), (34, "online_kernel")]);
             assert_eq!(apart.valid_zones(33), "Normal Movable");
+            let one = guest(&[(33, "online_movable")]);
+            for beside in [32, 34] {
+                assert_eq!(one.valid_zones(beside), "Normal Movable", "next to it is outside");
+            }
             let shrunk = guest(&[(32, "online_movable"), (34, "online_movable"), (34, "offline")]);
             assert_eq!(
                 (shrunk.valid_zones(33), shrunk.valid_zones(34)),

@@ -8,8 +8,8 @@ use std::ops::Range;
 const ZONE_FOR: &str = "mm/memory_hotplug.c:zone_for_pfn_range (5.10 to 7.3)";
 const CONTIG: &str = "mm/memory_hotplug.c:default_zone_for_pfn (5.10 to 7.3)";
 
-/// The zone that block `number` would go to if it were onlined now with this type, and why. `Offline` counts as `Online`
-/// (drivers/base/memory.c:memory_subsys_online).
+/// The zone that block `number` would go to if it were onlined now with this type, and why. `Offline` counts
+/// as `Online` (drivers/base/memory.c:memory_subsys_online).
 ///
 /// # Errors
 /// [`Unknown`] for kernels below 5.10 and for blocks that the layout does not have.
@@ -49,7 +49,8 @@ pub(super) fn block(layout: &Layout, number: u32) -> Result<&Block, Unknown> {
     layout.blocks.get(&number).ok_or_else(missing)
 }
 
-/// The first kernel zone below Normal whose span touches these pages, else Normal (default_kernel_zone_for_pfn).
+/// The first kernel zone below Normal whose span touches these pages, else Normal
+/// (default_kernel_zone_for_pfn).
 pub(super) fn kernel_zone(layout: &Layout, node: u32, pfns: &Range<u64>) -> Zone {
     let touched = [Zone::Dma, Zone::Dma32].into_iter().find(|z| touches(layout, node, *z, pfns));
     touched.unwrap_or(Zone::Normal)
