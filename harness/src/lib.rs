@@ -7,6 +7,7 @@ pub mod case;
 pub mod event;
 pub mod facts;
 pub mod finding;
+pub mod image;
 pub mod policy;
 pub mod sys;
 pub mod verdict;
