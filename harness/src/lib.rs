@@ -5,5 +5,6 @@
 
 pub mod facts;
 pub mod finding;
+pub mod kernel;
 pub mod policy;
 pub mod version;
