@@ -8,6 +8,7 @@ use crate::version::Version;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::{Arc, Mutex};
 
 /// Kernels that there are fixtures of.
 pub(crate) const KERNELS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
@@ -40,7 +41,14 @@ pub(crate) struct Guest {
     pub(crate) pages: BTreeMap<u32, BTreeMap<u8, u64>>,
 }
 
-fn file(kernel: &str) -> File {
+/// The fixture of a kernel, read once.
+fn file(kernel: &str) -> Arc<File> {
+    static FILES: Mutex<BTreeMap<String, Arc<File>>> = Mutex::new(BTreeMap::new());
+    let mut files = FILES.lock().unwrap();
+    files.entry(kernel.to_string()).or_insert_with(|| Arc::new(read(kernel))).clone()
+}
+
+fn read(kernel: &str) -> File {
     let path = format!("{}/src/facts/fixtures/debian-{kernel}.json.gz", env!("CARGO_MANIFEST_DIR"));
     let mut text = String::new();
     let packed = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));

@@ -42,15 +42,26 @@ pub(crate) const STAGES: [(&str, usize, &str); 36] = [
     ("kc", 2, ""),
 ];
 
+/// Defects that shipping kernels have and these guests show: kernel, scenario, stage, fact, subject, expected, seen.
+const DEFECTS: [(&str, &str, usize, [&str; 4]); 1] = [
+    // onlining kernel memory on a node that had none no longer sets N_NORMAL_MEMORY; 6.12 did, and 7.3 does again
+    ("6.18", "numa", 7, ["node.mask", "has_normal_memory", "0 1 2", "0 1"]),
+];
+
 #[test]
 fn healthy_guests_give_no_findings() {
     let mut all = Vec::new();
     for kernel in KERNELS {
         for (scenario, stage, blocks) in STAGES {
-            let findings = guest(kernel, scenario, stage, blocks).check();
-            all.extend(findings.into_iter().map(|f| {
-                format!("{kernel} {scenario}.{stage} {} {:?}: {} / {}", f.fact, f.subject, f.expected, f.seen)
-            }));
+            let mut found = guest(kernel, scenario, stage, blocks).found();
+            for (k, s, n, [fact, subject, expected, seen]) in DEFECTS {
+                if (k, s, n) == (kernel, scenario, stage) {
+                    let defect = (fact.into(), subject.into(), expected.into(), seen.into());
+                    let at = found.iter().position(|f| *f == defect).expect("the defect shows");
+                    found.remove(at);
+                }
+            }
+            all.extend(found.into_iter().map(|f| format!("{kernel} {scenario}.{stage} {f:?}")));
         }
     }
     assert!(all.is_empty(), "{} findings:\n{}", all.len(), all.join("\n"));

@@ -41,7 +41,7 @@ fn compare<T: Ord + Clone + std::fmt::Display>(
     rule: &str,
     findings: &mut Vec<Finding>,
 ) {
-    let dimms = |l: &Layout| l.dimms.values().map(&of).collect::<BTreeSet<T>>();
+    let dimms = |l: &Layout| super::added(l).map(|(_, d)| of(d)).collect::<BTreeSet<T>>();
     let cold = dimms(scene.base.layout);
     let mut missing: Vec<T> = before.iter().filter(|e| !cold.contains(e)).cloned().collect();
     missing.extend(dimms(scene.layout));
@@ -64,13 +64,11 @@ fn check_acpi(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         return; // no CONFIG_ACPI_HOTPLUG_MEMORY
     }
     let rule = "drivers/acpi/acpi_memhotplug.c:acpi_bind_memory_blocks: the DIMM's device and its blocks";
-    for name in scene.layout.dimms.keys() {
+    for (name, _) in super::added(scene.layout) {
         let blocks: BTreeSet<u32> = scene.layout.blocks_of(name).map(|(n, _)| n).collect();
         let device = scene.now.acpi.iter().find(|(_, links)| !links.is_disjoint(&blocks));
         let (device, links) = device.map_or(("none", BTreeSet::new()), |(d, l)| (d.as_str(), l.clone()));
-        if !blocks.is_empty() {
-            expect_eq(findings, "acpi.physical_node", name, join(&blocks), join(&links), rule);
-        }
+        expect_eq(findings, "acpi.physical_node", name, join(&blocks), join(&links), rule);
         for number in blocks {
             let seen = scene.now.blocks.get(&number).and_then(|b| b.firmware_node.as_deref());
             let subject = format!("memory{number}");

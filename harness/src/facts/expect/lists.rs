@@ -6,6 +6,7 @@
 use super::super::parse_zoneinfo::ZoneFacts;
 use super::{Scene, expect_eq, zone_subject};
 use crate::finding::Finding;
+use crate::version::Version;
 use std::collections::BTreeMap;
 
 const RULE: &str = "mm/page_alloc.c:zone_set_pageset_high_and_batch, zone_pcp_enable";
@@ -14,6 +15,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     if scene.context.written.keys().any(|path| path.contains("percpu_pagelist")) {
         return;
     }
+    let version = scene.context.version;
     let mut found = Vec::new();
     for ((node, name), zone) in &scene.now.zoneinfo.zones {
         let subject = zone_subject(*node, name);
@@ -27,7 +29,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
             }
         }
     }
-    if !(scene.managed_as_at_boot() && limits(scene.now) == limits(scene.base.snapshot)) {
+    if !(scene.managed_as_at_boot() && limits(scene.now, version) == limits(scene.base.snapshot, version)) {
         findings.extend(found);
     }
 }
@@ -52,8 +54,9 @@ fn expected(scene: &Scene<'_>, zone: &ZoneFacts, cpus: Option<u64>) -> Vec<(&'st
     let low = zone.watermarks.get("low").copied().unwrap_or(0).saturating_sub(boost);
     let split = |pages: u64| (pages / cpus).max(4 * batch);
     if !version.at_least(5, 11) {
-        fields.push(("high", 6 * batch)); // mm/page_alloc.c:pageset_set_batch
-    } else if version.at_least(6, 1) && !zone.pagesets.values().any(|p| p.contains_key("high_min")) {
+        // mm/page_alloc.c:pageset_set_high_and_batch: six batches before the batch is made at least 1
+        fields.push(("high", 6 * batch_or_none(zone.managed)));
+    } else if version.at_least(6, 1) && !tuned(version) {
         fields.push(("high", split(low)));
     }
     fields.push(("high_min", split(low)));
@@ -61,21 +64,29 @@ fn expected(scene: &Scene<'_>, zone: &ZoneFacts, cpus: Option<u64>) -> Vec<(&'st
     fields
 }
 
-/// mm/page_alloc.c:zone_batchsize: a quarter of a thousandth of the zone, at most 256 KiB, made 2^n - 1.
+/// At least one page.
 fn batch(managed: u64) -> u64 {
+    batch_or_none(managed).max(1)
+}
+
+/// mm/page_alloc.c:zone_batchsize: a quarter of a thousandth of the zone, at most 256 KiB, made 2^n - 1.
+fn batch_or_none(managed: u64) -> u64 {
     let batch = (managed >> 12).clamp(1, 64);
-    let sum = batch + batch / 2;
-    (1u64 << sum.ilog2()).saturating_sub(1).max(1)
+    (1u64 << (batch + batch / 2).ilog2()) - 1
+}
+
+/// `high` moves between limits by use, and only later kernels print those (mm/page_alloc.c:nr_pcp_high, 6.7).
+fn tuned(version: Version) -> bool {
+    version.at_least(6, 7)
 }
 
 /// What does not change by use, of the zones that are populated.
-fn limits(snapshot: &super::Snapshot) -> BTreeMap<(u32, String, u32), Vec<u64>> {
+fn limits(snapshot: &super::Snapshot, version: Version) -> BTreeMap<(u32, String, u32), Vec<u64>> {
     let mut limits = BTreeMap::new();
     for ((node, name), zone) in &snapshot.zoneinfo.zones {
         for (cpu, set) in &zone.pagesets {
-            let tuned = set.contains_key("high_min"); // then `high` moves between the limits
             let fields = ["batch", "high", "high_min", "high_max"];
-            let values = fields.iter().filter(|f| !(tuned && **f == "high"));
+            let values = fields.iter().filter(|f| !(tuned(version) && **f == "high"));
             let values = values.filter_map(|f| set.get(*f).copied()).collect();
             limits.insert((*node, name.clone(), *cpu), values);
         }

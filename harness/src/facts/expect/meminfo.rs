@@ -54,7 +54,7 @@ fn check_direct_map(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let kb: Vec<u64> = sizes.filter_map(|n| s.meminfo.get(*n).copied()).collect();
         (!kb.is_empty()).then(|| kb.iter().map(|v| i128::from(*v)).sum())
     };
-    let dimms = |l: &Layout| -> i128 { l.dimms.values().map(|d| i128::from(d.size / 1024)).sum() };
+    let dimms = |l: &Layout| -> i128 { super::added(l).map(|(_, d)| i128::from(d.size / 1024)).sum() };
     let (Some(before), Some(seen)) = (sum(scene.base.snapshot), sum(scene.now)) else { return };
     let expected = before + dimms(scene.layout) - dimms(scene.base.layout);
     let rule = "arch/x86/mm: kernel_physical_mapping_init, remove_pagetable: update_page_count";

@@ -26,7 +26,7 @@ pub use pages::check_pages;
 
 use super::snapshot::Snapshot;
 use crate::finding::Finding;
-use crate::policy::Layout;
+use crate::policy::{Dimm, Layout};
 use crate::version::Version;
 use std::collections::BTreeMap;
 
@@ -112,6 +112,11 @@ impl Scene<'_> {
         };
         managed(self.now) == managed(self.base.snapshot)
     }
+}
+
+/// DIMMs that the kernel has added: those with blocks. A DIMM that it refused leaves no trace.
+fn added(layout: &Layout) -> impl Iterator<Item = (&String, &Dimm)> {
+    layout.dimms.iter().filter(|(name, _)| layout.blocks_of(name).next().is_some())
 }
 
 /// `node 0 Movable`.

@@ -11,12 +11,13 @@ pub fn overlay(layout: &Layout, now: &Snapshot) -> Layout {
     let mut seen = layout.clone();
     seen.blocks.retain(|number, _| now.blocks.contains_key(number));
     for (&number, facts) in &now.blocks {
+        let dimm = layout.dimms.iter().find(|(_, d)| layout.block_range(d.addr, d.size).contains(&number));
         let unknown = || Block {
             node: facts.nodes.first().copied().unwrap_or(0),
             state: facts.state,
             zone: None,
-            dimm: None,
-            vmemmap_pages: 0,
+            dimm: dimm.map(|(name, _)| name.clone()),
+            vmemmap_pages: dimm.and_then(|(name, _)| layout.blocks_of(name).next()).map_or(0, |(_, b)| b.vmemmap_pages),
         };
         let block = seen.blocks.entry(number).or_insert_with(unknown);
         block.state = facts.state;
