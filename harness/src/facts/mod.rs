@@ -18,6 +18,8 @@ mod source;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_findings;
 mod watch;
 
 pub use error::FactError;
