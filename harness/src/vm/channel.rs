@@ -133,6 +133,10 @@ impl Inbox {
     fn take(&mut self, message: Result<Message, FrameError>) {
         let message = match message {
             Ok(message) => message,
+            // What a port echoes while the agent opens it, and the like.
+            Err(noise) if self.received == 0 && !matches!(noise, FrameError::Number { .. }) => {
+                return self.log('~', &noise.to_string());
+            }
             Err(damage) => {
                 self.log('!', &damage.to_string());
                 self.damaged.get_or_insert(damage);
@@ -236,6 +240,7 @@ impl Channel {
     pub fn hello(&self, deadline: Deadline) -> Result<Hello, ChannelError> {
         let what = "the agent's first message".to_string();
         let id = self.send(Ask::Hello);
+        (1..HELLO_AT_ONCE).for_each(|_| self.resend_hello(id));
         let result = loop {
             let step = deadline.at_most(HELLO_AGAIN);
             match self.await_answer(id, &what, step) {
@@ -348,8 +353,11 @@ impl Channel {
     }
 }
 
+/// So often hello is said at once: what is sent before the port is open queues up on the host, but for the first bytes,
+/// and arrives when it opens; only the first message is likely to be damaged by that.
+const HELLO_AT_ONCE: usize = 3;
 /// A hello that is not answered is repeated after this time.
-const HELLO_AGAIN: Duration = Duration::from_millis(200);
+const HELLO_AGAIN: Duration = Duration::from_secs(1);
 
 /// A request in a few words, without what may be long.
 fn describe(ask: &Ask) -> String {
