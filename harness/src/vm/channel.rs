@@ -79,7 +79,7 @@ pub enum Push {
 }
 
 /// Where both directions stand: what a fork of the guest goes on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Counters {
     /// number of the last message to the agent
     pub sent: u64,
@@ -87,6 +87,8 @@ pub struct Counters {
     pub received: u64,
     /// last id of a request
     pub last_id: u64,
+    /// beginning of a message from the agent whose end has not come
+    pub partial: Vec<u8>,
 }
 
 /// What came from the agent so far.
@@ -97,6 +99,7 @@ pub(super) struct Inbox {
     jobs: BTreeMap<u64, JobEnd>,
     pushes: VecDeque<Push>,
     received: u64,
+    partial: Vec<u8>,
     damaged: Option<FrameError>,
     closed: bool,
     record: Record,
@@ -115,6 +118,7 @@ impl Inbox {
             jobs: BTreeMap::new(),
             pushes: VecDeque::new(),
             received: 0,
+            partial: Vec::new(),
             damaged: None,
             closed: false,
             record: Record::new(RECORD),
@@ -201,7 +205,8 @@ impl Channel {
         let reader = stream.try_clone()?;
         let posts = Arc::clone(&hub);
         hub.post(|state| state.agent.received = counters.received);
-        let frames = FrameReader::after(counters.received);
+        let mut frames = FrameReader::after(counters.received);
+        frames.push(&counters.partial);
         std::thread::Builder::new().name("agent".into()).spawn(move || read(reader, frames, &posts))?;
         let (bytes, queue) = mpsc::channel();
         std::thread::Builder::new().name("agent-out".into()).spawn(move || write(stream, &queue))?;
@@ -299,8 +304,8 @@ impl Channel {
     /// Where both directions stand.
     pub fn counters(&self) -> Counters {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let received = self.hub.look(|state| state.agent.received);
-        Counters { sent: writer.sent, received, last_id: writer.last_id }
+        let (received, partial) = self.hub.look(|state| (state.agent.received, state.agent.partial.clone()));
+        Counters { sent: writer.sent, received, last_id: writer.last_id, partial }
     }
 
     /// Every message of both directions so far in short, with seconds since the start.
@@ -394,7 +399,10 @@ fn read(mut stream: UnixStream, mut frames: FrameReader, hub: &Hub) {
         while let Some(message) = frames.next::<Message>() {
             messages.push(message);
         }
-        hub.post(|state| messages.into_iter().for_each(|message| state.agent.take(message)));
+        hub.post(|state| {
+            messages.into_iter().for_each(|message| state.agent.take(message));
+            state.agent.partial = frames.partial().to_vec();
+        });
     }
     hub.post(|state| state.agent.closed = true);
 }

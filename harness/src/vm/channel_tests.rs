@@ -36,8 +36,9 @@ impl Agent {
 
 fn channel(counters: Counters) -> (Channel, Agent) {
     let (ours, theirs) = UnixStream::pair().unwrap();
+    let (frames, sent) = (FrameReader::after(counters.sent), counters.received);
     let channel = Channel::start(hub::silent(None), ours, counters).unwrap();
-    (channel, Agent { stream: theirs, frames: FrameReader::after(counters.sent), sent: counters.received })
+    (channel, Agent { stream: theirs, frames, sent })
 }
 
 fn soon() -> Deadline {
@@ -74,7 +75,7 @@ fn answers_find_their_questions_in_any_order() {
         }
     });
     serve.join().unwrap();
-    assert_eq!(channel.counters(), Counters { sent: 2, received: 2, last_id: 2 });
+    assert_eq!(channel.counters(), Counters { sent: 2, received: 2, last_id: 2, partial: Vec::new() });
 }
 
 #[test]
@@ -225,7 +226,12 @@ fn another_protocol_is_refused() {
 
 #[test]
 fn a_fork_goes_on_counting() {
-    let (channel, mut agent) = channel(Counters { sent: 5, received: 9, last_id: 5 });
+    let partial = wire::encode(10, &Message::Log { t_ns: 0, text: "cut".into() });
+    let (partial, rest) = partial.split_at(7);
+    let counters = Counters { sent: 5, received: 9, last_id: 5, partial: partial.to_vec() };
+    let (channel, mut agent) = channel(counters);
+    agent.stream.write_all(rest).unwrap();
+    agent.sent += 1;
     let serve = std::thread::spawn(move || {
         let id = agent.take().id;
         agent.answer(id, Ok(Answer::Done));
@@ -233,5 +239,5 @@ fn a_fork_goes_on_counting() {
     });
     assert_eq!(channel.call(read_state(), soon()), Ok(Answer::Done));
     assert_eq!(serve.join().unwrap().0, 6);
-    assert_eq!(channel.counters(), Counters { sent: 6, received: 10, last_id: 6 });
+    assert_eq!(channel.counters(), Counters { sent: 6, received: 11, last_id: 6, partial: Vec::new() });
 }

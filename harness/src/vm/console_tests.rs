@@ -37,6 +37,17 @@ fn the_first_alarming_line_ends_a_wait() {
 }
 
 #[test]
+fn a_muted_alarm_is_kept_and_ends_no_wait() {
+    let (console, mut guest) = console(Some(Box::new(|line| line.contains("BUG:"))));
+    guest.write_all(b"BUG: one\nBacktrace\n").unwrap();
+    console.mute();
+    assert_eq!(console.wait_line("the trace", 0, soon(), |line| line == "Backtrace").unwrap().number, 1);
+    let now = Deadline::within(Duration::ZERO);
+    assert!(matches!(console.wait_line("more", 2, now, |_| true), Err(WaitError::Timeout { .. })));
+    assert_eq!(console.alarm().unwrap().text, "BUG: one");
+}
+
+#[test]
 fn a_flood_is_bounded_and_its_ends_are_kept() {
     let (console, mut guest) = console(None);
     let flood = "x".repeat(1023) + "\n";

@@ -89,6 +89,11 @@ impl FrameReader {
         self.buffer.len()
     }
 
+    /// The bytes that are not yet a whole line, once [`FrameReader::next`] said `None`.
+    pub fn partial(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The next whole message, `None` while its line is incomplete.
     pub fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, FrameError>> {
         loop {
