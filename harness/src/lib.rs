@@ -6,6 +6,6 @@
 pub mod facts;
 pub mod finding;
 pub mod policy;
-pub mod sys;
+mod sys;
 pub mod version;
 pub mod vm;

@@ -118,11 +118,16 @@ fn identity(qemu: &Qemu) -> Result<String, String> {
 fn prove(qemu: &Qemu, machine: &Machine, boot: &Boot) -> Result<(), String> {
     fs::File::options().read(true).write(true).open(DEVICE).map_err(|e| format!("{DEVICE}: {e}"))?;
     let spec = Spec::new(qemu.clone(), Accel::Kvm, machine.clone(), Some(boot.clone()));
-    let vm = Vm::start(spec).map_err(|e| e.to_string())?;
+    let vm = Vm::start(spec).map_err(|e| one_line(&e.to_string()))?;
     match vm.channel().hello(Deadline::within(PROOF)) {
         Ok(_) => Ok(()),
-        Err(e) => Err(format!("{DEVICE} opens, but a guest does not come up: {e}")),
+        Err(e) => Err(format!("{DEVICE} opens, but a guest does not come up: {}", one_line(&e.to_string()))),
     }
+}
+
+/// QEMU's last words may be several lines.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 /// The answer, kept with what it depends on.

@@ -1,5 +1,7 @@
 use super::*;
 use crate::vm::hub;
+use std::collections::BTreeMap;
+use wire::Uevent;
 
 /// The agent's side.
 struct Agent {

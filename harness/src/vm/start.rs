@@ -1,9 +1,10 @@
 //! A running VM: its start, its parts, its end.
 
 use super::args::{Accel, Boot, End, Ends, Layout, Machine, Ram, shell_line};
-use super::channel::{self, Channel, Counters};
+use super::channel::Channel;
 use super::console::{self, Console, Predicate};
 use super::hub::{Deadline, Hub, State, WaitError};
+use super::inbox::{self, Counters};
 use super::process::{Exit, Process};
 use super::qemu::Qemu;
 use super::qmp::{self, Qmp, QmpError, Stamped};
@@ -123,7 +124,7 @@ impl Vm {
         let hub = Arc::new(Hub::new(State {
             qmp: qmp::Inbox::new(),
             console: console::Inbox::new(spec.alarm),
-            agent: channel::Inbox::new(),
+            agent: inbox::Inbox::new(),
             exit: None,
         }));
         let (console, console_end) = UnixStream::pair()?;

@@ -5,13 +5,16 @@
 //! The stream goes over a socket whose end is handed to QEMU: no process is started, so the sandbox stays shut, and
 //! every version of QEMU can do it.
 //!
+//! The directory is the caller's, private (0700: guest memory is in it), and stays unchanged while forks run.
+//!
 //! Nothing here decides whether a fork is as good as a boot: forks share the state of the random generator (see
 //! [`wire::Ask::Reseed`]), the boot time, and the kernel's random placement.
 
 use super::args::{End, Ends, Layout, Ram};
-use super::channel::{ChannelError, Counters};
+use super::channel::ChannelError;
 use super::event::Event;
 use super::hub::{Deadline, WaitError};
+use super::inbox::Counters;
 use super::qmp::QmpError;
 use super::start::{Spec, StartError, Vm};
 use serde::{Deserialize, Serialize};
