@@ -15,7 +15,7 @@ use std::process::{Child, Command};
 ///
 /// # Errors
 /// What fork, the calls in the child, or exec say.
-pub fn spawn_bound(command: &mut Command, inherit: &[RawFd]) -> io::Result<Child> {
+pub(crate) fn spawn_bound(command: &mut Command, inherit: &[RawFd]) -> io::Result<Child> {
     let parent = rustix::process::getpid();
     let inherit = inherit.to_vec();
     command.process_group(0);

@@ -4,14 +4,13 @@
 //! they came. The first damaged or missing message damages the channel for good: nothing later can be trusted.
 
 use super::hub::{Deadline, Hub, State, WaitError};
-use super::record::Record;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use super::inbox::{self, Counters, JobEnd, Push, brief};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use wire::{Answer, Ask, Failure, FrameError, FrameReader, Hello, Job, JobOutcome, Message, Request, Uevent};
+use wire::{Answer, Ask, Failure, FrameError, FrameReader, Hello, Job, Message, Request};
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,131 +50,6 @@ pub struct Reply {
     pub answer: Answer,
 }
 
-/// The end of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobEnd {
-    /// id of the job
-    pub id: u64,
-    /// guest time when its work began, nanoseconds
-    pub begun_ns: u64,
-    /// guest time when it ended
-    pub t_ns: u64,
-    /// what came out
-    pub result: Result<JobOutcome, Failure>,
-}
-
-/// What the agent says unasked, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Push {
-    /// a uevent
-    Uevent(Uevent),
-    /// uevents were lost before this point
-    UeventsLost {
-        /// guest time
-        t_ns: u64,
-    },
-    /// a job ended
-    JobDone(JobEnd),
-}
-
-/// Where both directions stand: what a fork of the guest goes on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Counters {
-    /// number of the last message to the agent
-    pub sent: u64,
-    /// number of the last message from the agent
-    pub received: u64,
-    /// last id of a request
-    pub last_id: u64,
-}
-
-/// What came from the agent so far.
-#[derive(Debug)]
-pub(super) struct Inbox {
-    awaited: BTreeSet<u64>,
-    answers: BTreeMap<u64, (u64, Instant, Result<Answer, Failure>)>,
-    jobs: BTreeMap<u64, JobEnd>,
-    pushes: VecDeque<Push>,
-    received: u64,
-    damaged: Option<FrameError>,
-    closed: bool,
-    record: Record,
-}
-
-/// Bytes of `agent.log` that are kept.
-const RECORD: usize = 4 << 20;
-/// A longer line is cut in the log.
-const LOG_LINE: usize = 2048;
-
-impl Inbox {
-    pub(super) fn new() -> Self {
-        Self {
-            awaited: BTreeSet::new(),
-            answers: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            pushes: VecDeque::new(),
-            received: 0,
-            damaged: None,
-            closed: false,
-            record: Record::new(RECORD),
-        }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    fn log(&mut self, arrow: char, text: &str) {
-        let end = (0..=text.len().min(LOG_LINE)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        self.record.push(format!("{arrow} {}", &text[..end]));
-    }
-
-    fn take(&mut self, message: Result<Message, FrameError>) {
-        let message = match message {
-            Ok(message) => message,
-            Err(damage) => {
-                self.log('!', &damage.to_string());
-                self.damaged.get_or_insert(damage);
-                return;
-            }
-        };
-        if self.damaged.is_some() {
-            return;
-        }
-        self.received += 1;
-        match message {
-            Message::Answer { id, t_ns, result } => {
-                self.log('<', &format!("#{id} {}", brief(&result)));
-                if self.awaited.remove(&id) {
-                    self.answers.insert(id, (t_ns, Instant::now(), result));
-                }
-            }
-            Message::JobDone { id, begun_ns, t_ns, result } => {
-                self.log('<', &format!("job #{id} {}", brief(&result)));
-                let end = JobEnd { id, begun_ns, t_ns, result };
-                self.jobs.insert(id, end.clone());
-                self.pushes.push_back(Push::JobDone(end));
-            }
-            Message::Uevent(uevent) => {
-                self.log('<', &format!("uevent {} {}@{}", uevent.seqnum, uevent.action, uevent.devpath));
-                self.pushes.push_back(Push::Uevent(uevent));
-            }
-            Message::UeventsLost { t_ns } => {
-                self.log('<', "uevents lost");
-                self.pushes.push_back(Push::UeventsLost { t_ns });
-            }
-            Message::Log { t_ns, text } => self.log('-', &format!("{t_ns} {text}")),
-        }
-    }
-}
-
-fn brief<T: std::fmt::Debug>(result: &Result<T, Failure>) -> String {
-    match result {
-        Ok(answer) => format!("{answer:?}"),
-        Err(failure) => format!("errno {}: {}", failure.errno, failure.why),
-    }
-}
-
 /// The channel of a VM. Requests may be made from any thread.
 #[derive(Debug)]
 pub struct Channel {
@@ -197,7 +71,8 @@ impl Channel {
         let reader = stream.try_clone()?;
         let posts = Arc::clone(&hub);
         hub.post(|state| state.agent.received = counters.received);
-        let frames = FrameReader::after(counters.received);
+        let mut frames = FrameReader::after(counters.received);
+        frames.push(&counters.partial);
         std::thread::Builder::new().name("agent".into()).spawn(move || read(reader, frames, &posts))?;
         let (bytes, queue) = mpsc::channel();
         std::thread::Builder::new().name("agent-out".into()).spawn(move || write(stream, &queue))?;
@@ -236,6 +111,7 @@ impl Channel {
     pub fn hello(&self, deadline: Deadline) -> Result<Hello, ChannelError> {
         let what = "the agent's first message".to_string();
         let id = self.send(Ask::Hello);
+        (1..HELLO_AT_ONCE).for_each(|_| self.resend_hello(id));
         let result = loop {
             let step = deadline.at_most(HELLO_AGAIN);
             match self.await_answer(id, &what, step) {
@@ -294,8 +170,8 @@ impl Channel {
     /// Where both directions stand.
     pub fn counters(&self) -> Counters {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let received = self.hub.look(|state| state.agent.received);
-        Counters { sent: writer.sent, received, last_id: writer.last_id }
+        let (received, partial) = self.hub.look(|state| (state.agent.received, state.agent.partial.clone()));
+        Counters { sent: writer.sent, received, last_id: writer.last_id, partial }
     }
 
     /// Every message of both directions so far in short, with seconds since the start.
@@ -338,7 +214,7 @@ impl Channel {
         &self,
         what: &str,
         deadline: Deadline,
-        mut find: impl FnMut(&mut Inbox) -> Option<T>,
+        mut find: impl FnMut(&mut inbox::Inbox) -> Option<T>,
     ) -> Result<T, ChannelError> {
         let find = |state: &mut State| match find(&mut state.agent) {
             Some(found) => Some(Ok(found)),
@@ -348,8 +224,11 @@ impl Channel {
     }
 }
 
+/// So often hello is said at once: what is sent before the port is open queues up on the host, but for the first bytes,
+/// and arrives when it opens; only the first message is likely to be damaged by that.
+const HELLO_AT_ONCE: usize = 3;
 /// A hello that is not answered is repeated after this time.
-const HELLO_AGAIN: Duration = Duration::from_millis(200);
+const HELLO_AGAIN: Duration = Duration::from_secs(1);
 
 /// A request in a few words, without what may be long.
 fn describe(ask: &Ask) -> String {
@@ -386,7 +265,10 @@ fn read(mut stream: UnixStream, mut frames: FrameReader, hub: &Hub) {
         while let Some(message) = frames.next::<Message>() {
             messages.push(message);
         }
-        hub.post(|state| messages.into_iter().for_each(|message| state.agent.take(message)));
+        hub.post(|state| {
+            messages.into_iter().for_each(|message| state.agent.take(message));
+            state.agent.partial = frames.partial().to_vec();
+        });
     }
     hub.post(|state| state.agent.closed = true);
 }

@@ -25,6 +25,7 @@ pub(super) struct Inbox {
     record: Record,
     watch: Option<Predicate>,
     alarm: Option<Line>,
+    muted: bool,
     closed: bool,
 }
 
@@ -36,11 +37,12 @@ impl fmt::Debug for Inbox {
 
 impl Inbox {
     pub(super) fn new(watch: Option<Predicate>) -> Self {
-        Self { record: Record::new(RECORD), watch, alarm: None, closed: false }
+        Self { record: Record::new(RECORD), watch, alarm: None, muted: false, closed: false }
     }
 
+    /// The alarm that ends waits.
     pub(super) fn alarm(&self) -> Option<&Line> {
-        self.alarm.as_ref()
+        self.alarm.as_ref().filter(|_| !self.muted)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -93,12 +95,18 @@ impl Console {
         self.look(|console| console.alarm.clone())
     }
 
+    /// From now on an alarm is still noted, but ends no wait: the guest is asked what is the matter with it.
+    pub fn mute(&self) {
+        self.hub.post(|state| state.console.muted = true);
+    }
+
     /// Puts another predicate in the place of the one there was, and forgets an alarm. Lines that came before are not
     /// looked at again.
     pub fn watch(&self, watch: Option<Predicate>) {
         self.hub.post(|state| {
             state.console.watch = watch;
             state.console.alarm = None;
+            state.console.muted = false;
         });
     }
 

@@ -37,6 +37,40 @@ fn the_first_alarming_line_ends_a_wait() {
 }
 
 #[test]
+fn a_muted_alarm_is_kept_and_ends_no_wait() {
+    let (console, mut guest) = console(Some(Box::new(|line| line.contains("BUG:"))));
+    guest.write_all(b"BUG: one\nBacktrace\n").unwrap();
+    console.mute();
+    assert_eq!(console.wait_line("the trace", 0, soon(), |line| line == "Backtrace").unwrap().number, 1);
+    let now = Deadline::within(Duration::ZERO);
+    assert!(matches!(console.wait_line("more", 2, now, |_| true), Err(WaitError::Timeout { .. })));
+    assert_eq!(console.alarm().unwrap().text, "BUG: one");
+}
+
+#[test]
+fn a_panic_that_ends_qemu_is_an_alarm_although_the_monitor_closes_first() {
+    let hub = hub::silent(Some(Box::new(|line| line.starts_with("Kernel panic"))));
+    let (monitor, qemu) = UnixStream::pair().unwrap();
+    let (serial, mut guest) = UnixStream::pair().unwrap();
+    let (line, agent) = UnixStream::pair().unwrap();
+    let _qmp = crate::vm::Qmp::start(Arc::clone(&hub), monitor).unwrap();
+    let console = Console::start(Arc::clone(&hub), serial).unwrap();
+    let _channel = crate::vm::Channel::start(Arc::clone(&hub), line, Default::default()).unwrap();
+    drop(qemu);
+    hub.wait(soon(), |state| state.qmp.is_closed().then_some(())).unwrap();
+    let died = std::thread::spawn(move || {
+        guest.write_all(b"Kernel panic - not syncing\n").unwrap();
+        drop((guest, agent));
+    });
+    let error = console.wait_line("the prompt", 0, soon(), |line| line == "prompt").unwrap_err();
+    assert_eq!(
+        error,
+        WaitError::Alarm { what: "the prompt".into(), line: "Kernel panic - not syncing".into() }
+    );
+    died.join().unwrap();
+}
+
+#[test]
 fn a_flood_is_bounded_and_its_ends_are_kept() {
     let (console, mut guest) = console(None);
     let flood = "x".repeat(1023) + "\n";

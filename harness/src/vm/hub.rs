@@ -3,7 +3,7 @@
 //! QMP, console, agent and the process each have a thread that reads and posts here. Whoever waits, waits here, so
 //! that an answer, a panic on the console and the death of QEMU wake it alike. There is no other way to wait.
 
-use super::{channel, console, process, qmp};
+use super::{console, inbox, process, qmp};
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ pub enum WaitError {
 pub(super) struct State {
     pub(super) qmp: qmp::Inbox,
     pub(super) console: console::Inbox,
-    pub(super) agent: channel::Inbox,
+    pub(super) agent: inbox::Inbox,
     pub(super) exit: Option<process::Exit>,
 }
 
@@ -157,9 +157,12 @@ impl Hub {
             Some(End::Gone) => {
                 // What QEMU sent last may still be on its way from another socket: all readers run to their ends.
                 self.wait(Deadline::within(LAST_WORDS), |s| s.all_closed().then_some(()));
-                match self.look(|state| find(state)) {
-                    Some(found) => Ok(found),
-                    None => Err(WaitError::Gone { what: what.to_string(), gone: self.gone() }),
+                let (found, alarm) =
+                    self.look(|s| (find(s), s.console.alarm().map(|line| line.text.clone())));
+                match (found, alarm) {
+                    (Some(found), _) => Ok(found),
+                    (None, Some(line)) => Err(WaitError::Alarm { what: what.to_string(), line }),
+                    (None, None) => Err(WaitError::Gone { what: what.to_string(), gone: self.gone() }),
                 }
             }
             None => Err(WaitError::Timeout { what: what.to_string(), deadline }),
@@ -187,7 +190,7 @@ pub(super) fn silent(watch: Option<console::Predicate>) -> std::sync::Arc<Hub> {
     std::sync::Arc::new(Hub::new(State {
         qmp: qmp::Inbox::new(),
         console: console::Inbox::new(watch),
-        agent: channel::Inbox::new(),
+        agent: inbox::Inbox::new(),
         exit: None,
     }))
 }

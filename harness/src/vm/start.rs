@@ -1,12 +1,13 @@
 //! A running VM: its start, its parts, its end.
 
 use super::args::{Accel, Boot, End, Ends, Layout, Machine, Ram, shell_line};
-use super::channel::{self, Channel, Counters};
+use super::channel::Channel;
 use super::console::{self, Console, Predicate};
-use super::hub::{Deadline, Hub, State};
+use super::hub::{Deadline, Hub, State, WaitError};
+use super::inbox::{self, Counters};
 use super::process::{Exit, Process};
 use super::qemu::Qemu;
-use super::qmp::{self, Qmp, QmpError};
+use super::qmp::{self, Qmp, QmpError, Stamped};
 use super::rundir::{RunDir, RunDirError};
 use serde_json::Value;
 use std::io;
@@ -98,7 +99,8 @@ pub struct Vm {
     run: RunDir,
     pub(super) hub: Arc<Hub>,
     args: Vec<String>,
-    proof: String,
+    program: PathBuf,
+    layout: Layout,
 }
 
 /// QEMU greets within this time on any host that works; memory that is backed by files may take a while to map.
@@ -122,7 +124,7 @@ impl Vm {
         let hub = Arc::new(Hub::new(State {
             qmp: qmp::Inbox::new(),
             console: console::Inbox::new(spec.alarm),
-            agent: channel::Inbox::new(),
+            agent: inbox::Inbox::new(),
             exit: None,
         }));
         let (console, console_end) = UnixStream::pair()?;
@@ -143,7 +145,8 @@ impl Vm {
             process,
             run,
             hub,
-            proof: proof(&spec.qemu.path, &layout),
+            program: spec.qemu.path,
+            layout,
             args,
         })
     }
@@ -178,10 +181,17 @@ impl Vm {
         &self.args
     }
 
+    /// What the command line was made from.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The command line to paste: the same machine with its console on the terminal, and sockets `agent.sock` and
     /// `qmp.sock` in the current directory.
-    pub fn proof(&self) -> &str {
-        &self.proof
+    pub fn proof(&self) -> String {
+        let listen = |name: &str| End::Listen(PathBuf::from(name));
+        let ends = Ends { console: End::Stdio, agent: listen("agent.sock"), qmp: listen("qmp.sock") };
+        shell_line(&self.program, &self.layout.args(&ends))
     }
 
     /// How QEMU ended, if it has.
@@ -192,6 +202,29 @@ impl Vm {
     /// Waits for QEMU's end: the guest powers off, or resets.
     pub fn wait_exit(&self, deadline: Deadline) -> Option<Exit> {
         self.process.wait(deadline)
+    }
+
+    /// Waits for an event, position `from` or later, that `find` finds. The guest's console does not end this wait.
+    ///
+    /// # Errors
+    /// [`WaitError::Timeout`] and [`WaitError::Gone`].
+    pub fn wait_event<T>(
+        &self,
+        what: &str,
+        from: u64,
+        deadline: Deadline,
+        mut find: impl FnMut(&Stamped) -> Option<T>,
+    ) -> Result<T, WaitError> {
+        let found = self.hub.wait(deadline, |state| {
+            let found = state.qmp.events_from(from).find_map(&mut find).map(Some);
+            found.or_else(|| state.qmp.is_closed().then_some(None))
+        });
+        let what = what.to_string();
+        match found {
+            Some(Some(found)) => Ok(found),
+            Some(None) => Err(WaitError::Gone { what, gone: self.hub.gone() }),
+            None => Err(WaitError::Timeout { what, deadline }),
+        }
     }
 
     /// Lets the processors run.
@@ -214,12 +247,6 @@ impl Vm {
         self.process.kill();
         self.process.wait(Deadline::within(GREETING))
     }
-}
-
-fn proof(qemu: &Path, layout: &Layout) -> String {
-    let listen = |name: &str| End::Listen(PathBuf::from(name));
-    let ends = Ends { console: End::Stdio, agent: listen("agent.sock"), qmp: listen("qmp.sock") };
-    shell_line(qemu, &layout.args(&ends))
 }
 
 #[cfg(test)]

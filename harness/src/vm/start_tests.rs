@@ -98,8 +98,8 @@ fn qemu_dies_with_a_parent_that_is_killed() {
     let mut parent = Command::new(std::env::current_exe().unwrap());
     parent.args(["--exact", this, "--nocapture"]).env(PARENT, "1").env("XDG_RUNTIME_DIR", base.path());
     let mut parent = parent.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(parent.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let told = lines.skip_while(|line| !line.starts_with("qemu ")).next().expect("the parent starts QEMU");
+    let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let told = lines.find(|line| line.starts_with("qemu ")).expect("the parent starts QEMU");
     let mut words = told.split(' ').skip(1);
     let qemu = Pid::from_raw(words.next().unwrap().parse().unwrap()).unwrap();
     let run = PathBuf::from(words.next().unwrap());
