@@ -1,70 +1,18 @@
-//! Builds the guest's agent as a static program, so that `memhp` carries it (see `src/image/agent.rs`).
-//!
-//! The agent is always built optimised, in a target directory of its own: cargo locks the outer one while this runs,
-//! and its flags (coverage, clippy, mutants) are not for the guest.
+//! What is built into the binary: the guest's agent, the corpus and the kernel definitions.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "build_agent.rs"]
+mod build_agent;
+#[path = "build_cases.rs"]
+mod build_cases;
 
-/// The guest's architecture; a harness for another one builds the same package for another target.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
-/// Settings of the outer build that must not reach the inner one.
-const NOT_INHERITED: [&str; 9] = [
-    "RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_BUILD_TARGET",
-    "CARGO_BUILD_TARGET_DIR",
-    "CARGO_TARGET_DIR",
-    "RUSTC_WORKSPACE_WRAPPER",
-    "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
-    "LLVM_PROFILE_FILE",
-];
+use std::path::PathBuf;
 
 fn main() {
-    let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
-    for input in ["images", "Cargo.toml", "Cargo.lock", "harness/build.rs"] {
-        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
-    }
-    let target_dir = PathBuf::from(variable("OUT_DIR")).join("agent");
-    build(&workspace, &target_dir);
-    let agent = target_dir.join(TARGET).join("release").join("memhp-agent");
-    assert!(agent.is_file(), "cargo built no {}", agent.display());
-    println!("cargo::rustc-env=MEMHP_AGENT={}", agent.display());
-}
-
-fn build(workspace: &Path, target_dir: &Path) {
-    let mut cargo = Command::new(variable("CARGO"));
-    cargo.current_dir(workspace);
-    cargo.args([
-        "rustc",
-        "--quiet",
-        "--locked",
-        "--package",
-        "memhp-agent",
-        "--bin",
-        "memhp-agent",
-        "--release",
-    ]);
-    cargo.args(["--target", TARGET, "--target-dir"]).arg(target_dir);
-    cargo.args(["--config", "profile.release.strip=true", "--config", "profile.release.debug=false"]);
-    cargo.args(["--", "-C", "target-feature=+crt-static"]);
-    for name in NOT_INHERITED {
-        cargo.env_remove(name);
-    }
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        let flags = name.starts_with("CARGO_TARGET_") && name.ends_with("_RUSTFLAGS");
-        if flags || name.starts_with("CARGO_PROFILE_") {
-            cargo.env_remove(name);
-        }
-    }
-    let status = cargo.status().unwrap_or_else(|e| panic!("run {cargo:?}: {e}"));
-    assert!(status.success(), "building the agent failed ({status}): {cargo:?}");
-}
-
-fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|e| panic!("{name}, which cargo sets: {e}"))
+    let variable = |name: &str| {
+        PathBuf::from(std::env::var(name).unwrap_or_else(|e| panic!("{name}, which cargo sets: {e}")))
+    };
+    let project = variable("CARGO_MANIFEST_DIR").join("..");
+    let out_dir = variable("OUT_DIR");
+    build_cases::embed(&project, &out_dir).unwrap_or_else(|e| panic!("embed cases and kernels: {e}"));
+    build_agent::build(&project, &out_dir);
 }

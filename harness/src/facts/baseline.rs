@@ -28,6 +28,7 @@ impl Layout {
             early: BTreeMap::new(),
             blocks: BTreeMap::new(),
             dimms: dimms.clone(),
+            remembered: BTreeMap::new(),
         };
         for (&number, facts) in &snapshot.blocks {
             let dimm = dimms.iter().find(|(_, d)| layout.block_range(d.addr, d.size).contains(&number));

@@ -1,10 +1,11 @@
 //! What was observed in the guest: raw text by path, the same parsed, and every deviation from what the model demands.
 //!
-//! [`watch()`] says what to read, [`Snapshot::parse`] makes types of it, [`baseline`] derives the model's starting
-//! point from the state at boot, [`expect`] lists what is not as it must be. Pure: no process, no file, no clock.
+//! [`watch()`] says what to read, [`Snapshot::parse`] makes types of it, [`Layout::from_boot`](crate::policy::Layout::from_boot) the model's starting
+//! point, [`expect`] lists what is not as it must be. Pure: no process, no file, no clock.
 //! Reading never guesses: what is missing or odd is an error.
 
-pub mod baseline;
+mod baseline;
+pub mod drift;
 mod error;
 pub mod expect;
 mod parse_blocks;
@@ -29,4 +30,4 @@ pub use parse_proc::Region;
 pub use parse_zoneinfo::{ZoneFacts, ZoneInfo};
 pub use raw::Raw;
 pub use snapshot::{MemmapEntry, Snapshot};
-pub use watch::{Blocks, MEMORY, NODE, THREADS, watch};
+pub use watch::{Blocks, MEMORY, NODE, PARAMETERS, THREADS, watch};

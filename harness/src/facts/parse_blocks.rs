@@ -58,8 +58,12 @@ fn block(source: &mut Source<'_>, dir: &str) -> Result<BlockFacts, FactError> {
     };
     let state_path = format!("{dir}/state");
     let state = attribute("state")?.ok_or(FactError::Missing { path: state_path.clone() })?;
-    let state = BlockState::parse(&state)
-        .ok_or(FactError::Shape { path: state_path, line: 1, why: "unknown state", text: state })?;
+    let state = BlockState::parse(&state).ok_or(FactError::Shape {
+        path: state_path,
+        line: 1,
+        why: "unknown state",
+        text: state,
+    })?;
     let online = attribute("online")?;
     let online_path = format!("{dir}/online");
     let online = online.map(|o| Line { path: &online_path, number: 1, text: &o }.number(&o)).transpose()?;

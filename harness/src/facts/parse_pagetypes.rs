@@ -60,7 +60,9 @@ pub(crate) fn parse(path: &str, text: &str) -> Result<PageTypes, FactError> {
                 let free = free_pages(&line, counts)?;
                 types.free.entry(key).or_default().insert(migrate.to_string(), free);
             }
-            ["Node", node, "zone", zone, counts @ ..] if section == Section::Blocks && counts.len() == types.types.len() => {
+            ["Node", node, "zone", zone, counts @ ..]
+                if section == Section::Blocks && counts.len() == types.types.len() =>
+            {
                 let counts = counts.iter().map(|c| line.number(c));
                 let counts = counts.collect::<Result<Vec<_>, _>>()?;
                 let counts = types.types.iter().cloned().zip(counts).collect();

@@ -66,8 +66,12 @@ pub(crate) fn iomem(path: &str, text: &str) -> Result<Vec<Region>, FactError> {
         let indent = line.text.len() - rest.len();
         let (range, name) = rest.split_once(" : ").ok_or_else(bad)?;
         let (start, end) = range.split_once('-').ok_or_else(bad)?;
-        let region =
-            Region { start: line.hex(start)?, end: line.hex(end)?, depth: indent / 2, name: name.to_string() };
+        let region = Region {
+            start: line.hex(start)?,
+            end: line.hex(end)?,
+            depth: indent / 2,
+            name: name.to_string(),
+        };
         if region.start > region.end || indent % 2 != 0 {
             return Err(bad());
         }
@@ -86,7 +90,8 @@ mod tests {
 
     #[test]
     fn meminfo_lines() {
-        let map = meminfo("/m", "MemTotal:        402408 kB\nHugePages_Total:     0\nActive(anon):  7 kB\n").unwrap();
+        let map = meminfo("/m", "MemTotal:        402408 kB\nHugePages_Total:     0\nActive(anon):  7 kB\n")
+            .unwrap();
         assert_eq!((map["MemTotal"], map["HugePages_Total"], map["Active(anon)"]), (402_408, 0, 7));
         for bad in ["MemTotal 4 kB\n", "MemTotal: -4 kB\n", "A: 1 kB\nA: 1 kB\n", "A: 1 MB\n"] {
             assert!(meminfo("/m", bad).is_err(), "{bad}");

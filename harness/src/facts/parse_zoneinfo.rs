@@ -139,8 +139,10 @@ impl Reading {
             self.part = Part::Counters;
             return Ok(());
         }
-        let (name, value) =
-            text.rsplit_once(' ').map(|(n, v)| (n.trim_end(), v)).ok_or_else(|| line.shape("not `NAME VALUE`"))?;
+        let (name, value) = text
+            .rsplit_once(' ')
+            .map(|(n, v)| (n.trim_end(), v))
+            .ok_or_else(|| line.shape("not `NAME VALUE`"))?;
         let value = line.number(value)?;
         self.value(line, name, value)
     }
@@ -213,12 +215,7 @@ impl Reading {
     }
 }
 
-fn put(
-    line: &Line<'_>,
-    map: &mut BTreeMap<String, u64>,
-    name: &str,
-    value: u64,
-) -> Result<(), FactError> {
+fn put(line: &Line<'_>, map: &mut BTreeMap<String, u64>, name: &str, value: u64) -> Result<(), FactError> {
     match map.insert(name.to_string(), value) {
         None => Ok(()),
         Some(_) => Err(line.shape("value appears twice")),
@@ -242,7 +239,10 @@ mod tests {
     #[test]
     fn odd_text_is_an_error_that_names_its_line() {
         let error = |from: &str, to: &str| parse("/z", &EMPTY.replace(from, to)).unwrap_err().to_string();
-        assert_eq!(error("  32\n        low", "  x\n        low"), "/z:3: not a decimal number: \"        min      x\"");
+        assert_eq!(
+            error("  32\n        low", "  x\n        low"),
+            "/z:3: not a decimal number: \"        min      x\""
+        );
         assert!(error("spanned", "spannned").contains("/z:6: unknown size"));
         assert!(error("present  0", "present  1").contains("start_pfn"));
         assert!(error("protection: (0)", "protection: (0, 0)").contains("one value per zone"));

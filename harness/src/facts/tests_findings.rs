@@ -117,7 +117,10 @@ fn a_pageblock_that_was_never_freed() {
 #[test]
 fn other_zones_never_change() {
     let device = "Node 0, zone   Device";
-    assert_eq!(only(&mixed("7.3").zone(device, "spanned  ", "32768")), "zone.other node 0 Device: 0 0 0 / 32768 0 0");
+    assert_eq!(
+        only(&mixed("7.3").zone(device, "spanned  ", "32768")),
+        "zone.other node 0 Device: 0 0 0 / 32768 0 0"
+    );
     let cma = mixed("7.3").zone("Node 0, zone    DMA32", "cma      ", "16");
     assert_eq!(only(&cma), "zone.cma node 0 DMA32: 0 / 16");
 }
@@ -162,7 +165,9 @@ fn watermarks_and_reserves_of_another_time_are_stale() {
             let was = &boot.zoneinfo.zones[&(0, zone.clone())];
             let mark = line.trim().split_once(' ').and_then(|(n, _)| Some((n, was.watermarks.get(n)?)));
             match mark {
-                Some((name, value)) if line.starts_with("        ") => stale += &format!("        {name:<8} {value}\n"),
+                Some((name, value)) if line.starts_with("        ") => {
+                    stale += &format!("        {name:<8} {value}\n")
+                }
                 _ if line.trim().starts_with("protection:") => {
                     let values: Vec<String> = was.protection.iter().map(u64::to_string).collect();
                     stale += &format!("        protection: ({})\n", values.join(", "));
@@ -198,7 +203,10 @@ fn reserves_of_lower_zones() {
         let last = seen.last().unwrap();
         let guest = guest.zone("Node 0, zone      DMA\n", "protection: (", "0, 0, 0, 0, 0)");
         let found = only(&guest);
-        assert!(found.starts_with("zone.protection node 0 DMA: 0 ") && found.contains(&last.to_string()), "{found}");
+        assert!(
+            found.starts_with("zone.protection node 0 DMA: 0 ") && found.contains(&last.to_string()),
+            "{found}"
+        );
     }
 }
 
@@ -214,7 +222,10 @@ fn per_cpu_lists_are_enabled_again_after_offlining() {
         let mut guest = guest;
         guest.put("/proc/zoneinfo", Some(&format!("{before}{after}")));
         let found = only(&guest);
-        assert!(found.starts_with("zone.pageset.batch node 0 Movable cpu 0: ") && found.ends_with("/ 1"), "{found}");
+        assert!(
+            found.starts_with("zone.pageset.batch node 0 Movable cpu 0: ") && found.ends_with("/ 1"),
+            "{found}"
+        );
     }
 }
 
@@ -222,20 +233,30 @@ fn per_cpu_lists_are_enabled_again_after_offlining() {
 fn totals() {
     for kernel in KERNELS {
         let total = mixed(kernel).now().meminfo["MemTotal"];
-        let guest = mixed(kernel).edit("/proc/meminfo", &format!("{total} kB\nMemFree"), &format!("{} kB\nMemFree", total + 4));
+        let guest = mixed(kernel).edit(
+            "/proc/meminfo",
+            &format!("{total} kB\nMemFree"),
+            &format!("{} kB\nMemFree", total + 4),
+        );
         // CommitLimit is half of the total, so that 4 kB more are lost in rounding or not
         assert_eq!(facts(&guest)[0], "meminfo.MemTotal", "{kernel}");
         let limit = mixed(kernel).now().meminfo["CommitLimit"];
-        let guest = mixed(kernel).edit("/proc/meminfo", &format!(" {limit} kB\n"), &format!(" {} kB\n", limit + 4));
+        let guest =
+            mixed(kernel).edit("/proc/meminfo", &format!(" {limit} kB\n"), &format!(" {} kB\n", limit + 4));
         assert_eq!(only(&guest), format!("meminfo.CommitLimit : {limit} / {}", limit + 4));
         if !["5.10", "6.1"].contains(&kernel) {
             // Debian's cloud kernels have CONFIG_MEMORY_FAILURE since 6.12
-            let guest = mixed(kernel).edit("/proc/meminfo", "HardwareCorrupted:     0", "HardwareCorrupted:     4");
+            let guest =
+                mixed(kernel).edit("/proc/meminfo", "HardwareCorrupted:     0", "HardwareCorrupted:     4");
             assert_eq!(only(&guest), "meminfo.HardwareCorrupted : 0 / 4");
         }
         let map = mixed(kernel).edit("/proc/meminfo", "DirectMap1G:     1048576", "DirectMap1G:           0");
         assert_eq!(only(&map), "meminfo.DirectMap : 1572736 / 524160", "{kernel}");
-        let node = mixed(kernel).edit(&format!("{NODE0}/meminfo"), &format!("MemTotal:         {total}"), "MemTotal:         4");
+        let node = mixed(kernel).edit(
+            &format!("{NODE0}/meminfo"),
+            &format!("MemTotal:         {total}"),
+            "MemTotal:         4",
+        );
         assert_eq!(only(&node), format!("node.MemTotal node 0: {total} / 4"));
     }
 }
@@ -245,7 +266,8 @@ fn counters_of_memory_maps() {
     for kernel in ["6.12", "6.18", "7.3"] {
         let guest = mixed(kernel).edit("/proc/vmstat", "nr_memmap_pages 4096", "nr_memmap_pages 4095");
         assert_eq!(only(&guest), "vmstat.nr_memmap_pages : 4096 / 4095");
-        let guest = mixed(kernel).edit("/proc/vmstat", "nr_memmap_boot_pages 2048", "nr_memmap_boot_pages 2047");
+        let guest =
+            mixed(kernel).edit("/proc/vmstat", "nr_memmap_boot_pages 2048", "nr_memmap_boot_pages 2047");
         assert_eq!(only(&guest), "vmstat.nr_memmap_boot_pages : 2048 / 2047");
     }
 }
@@ -264,10 +286,7 @@ fn traces_of_dimms() {
         assert_eq!(facts(&guest), ["memmap.missing", "memmap.extra"]);
         let mut guest = mixed(kernel);
         guest.put("/sys/bus/acpi/devices/PNP0C80:00/->physical_node7", None);
-        assert_eq!(
-            only(&guest),
-            "acpi.physical_node d0: 32 33 34 35 36 37 38 39 / 32 33 34 35 36 37 38"
-        );
+        assert_eq!(only(&guest), "acpi.physical_node d0: 32 33 34 35 36 37 38 39 / 32 33 34 35 36 37 38");
         let mut guest = mixed(kernel);
         guest.put(&format!("{MEMORY}/memory36/->firmware_node"), Some("PNP0C80:01"));
         assert_eq!(only(&guest), "block.firmware_node memory36: PNP0C80:00 / PNP0C80:01");
@@ -280,11 +299,16 @@ fn attributes_of_blocks() {
         let attribute = |name: &str, from: &str, to: &str| {
             only(&mixed(kernel).edit(&format!("{MEMORY}/memory33/{name}"), from, to))
         };
-        assert_eq!(attribute("phys_index", "00000021", "00000020"), "block.phys_index memory33: 00000021 / 00000020");
+        assert_eq!(
+            attribute("phys_index", "00000021", "00000020"),
+            "block.phys_index memory33: 00000021 / 00000020"
+        );
         assert_eq!(attribute("phys_device", "0", "1"), "block.phys_device memory33: 0 / 1");
         assert_eq!(attribute("removable", "1", "0"), "block.removable memory33: 1 / 0");
         assert_eq!(attribute("online", "1", "0"), "block.online memory33: 1 / 0");
-        assert!(attribute(".", " uevent", "").starts_with("block.names memory33: firmware_node node0 online"));
+        assert!(
+            attribute(".", " uevent", "").starts_with("block.names memory33: firmware_node node0 online")
+        );
     }
 }
 
@@ -334,8 +358,14 @@ fn threads_of_nodes_with_memory() {
             only(&Guest { raw, ..guest })
         };
         let all = "kcompactd0 kcompactd1 kcompactd2 kswapd0 kswapd1 kswapd2";
-        assert_eq!(without("kswapd2"), format!("threads : {all} / kcompactd0 kcompactd1 kcompactd2 kswapd0 kswapd1"));
-        assert_eq!(without("kcompactd2"), format!("threads : {all} / kcompactd0 kcompactd1 kswapd0 kswapd1 kswapd2"));
+        assert_eq!(
+            without("kswapd2"),
+            format!("threads : {all} / kcompactd0 kcompactd1 kcompactd2 kswapd0 kswapd1")
+        );
+        assert_eq!(
+            without("kcompactd2"),
+            format!("threads : {all} / kcompactd0 kcompactd1 kswapd0 kswapd1 kswapd2")
+        );
     }
 }
 

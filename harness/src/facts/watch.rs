@@ -9,7 +9,7 @@ pub const NODE: &str = "/sys/devices/system/node";
 /// Memory map of the firmware, with hot-plugged DIMMs (CONFIG_FIRMWARE_MEMMAP).
 pub(crate) const MEMMAP: &str = "/sys/firmware/memmap";
 /// Parameters of mm/memory_hotplug.c (5.15 and later, CONFIG_MEMORY_HOTPLUG).
-pub(crate) const PARAMETERS: &str = "/sys/module/memory_hotplug/parameters";
+pub const PARAMETERS: &str = "/sys/module/memory_hotplug/parameters";
 /// ACPI devices; the DIMM slots among them are `PNP0C80:*`.
 pub(crate) const ACPI_DEVICES: &str = "/sys/bus/acpi/devices";
 /// Switch of the ACPI memory hotplug profile.

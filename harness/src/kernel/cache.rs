@@ -46,6 +46,11 @@ impl Cache {
         Self { root }
     }
 
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where entries of a kind are.
     pub fn dir(&self, kind: &str) -> PathBuf {
         self.root.join(kind)

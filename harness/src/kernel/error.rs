@@ -281,3 +281,22 @@ impl fmt::Display for Notice {
         }
     }
 }
+
+impl KernelError {
+    /// What was asked for is wrong; everything else is the host's or the archive's fault.
+    pub fn is_usage(&self) -> bool {
+        use KernelError as E;
+        matches!(
+            self,
+            E::Unknown { .. }
+                | E::Missing(_)
+                | E::NotAKernel { .. }
+                | E::OtherArch { .. }
+                | E::NoImage(_)
+                | E::NoPvh(_)
+                | E::NoMemoryHotplug { .. }
+                | E::Definition { .. }
+                | E::Lock { .. }
+        )
+    }
+}

@@ -156,6 +156,66 @@ pub fn check_uevents(observed: &[Event], expected: &Expected) -> Vec<Finding> {
     }
 }
 
+/// What is wrong with the events of several operations between two moments of rest.
+///
+/// One after another: in the order of the operations. `concurrent`: each exactly once, in any order, but the events of a
+/// refusal are then what is left over.
+pub fn check_all_uevents(observed: &[Event], expected: &[Expected], concurrent: bool) -> Vec<Finding> {
+    match expected {
+        [] => exactly(observed, &[]),
+        [one] => check_uevents(observed, one),
+        _ if concurrent => in_any_order(observed, expected),
+        _ => in_order(observed, expected),
+    }
+}
+
+impl Expected {
+    /// All its events in one possible order; `None` where their number is not known.
+    fn events(&self) -> Option<Vec<Event>> {
+        match self {
+            Self::Exactly(events) => Some(events.clone()),
+            Self::Unplugged { online, tail } => {
+                let offline = online.iter().map(|n| Event::memory("offline", *n));
+                Some(offline.chain(tail.iter().cloned()).collect())
+            }
+            Self::Refused { .. } => None,
+        }
+    }
+}
+
+/// Each operation has its part of the events; a refusal has what the others leave.
+fn in_order(observed: &[Event], expected: &[Expected]) -> Vec<Finding> {
+    let known: usize = expected.iter().filter_map(|e| Some(e.events()?.len())).sum();
+    let mut rest = observed;
+    let mut findings = Vec::new();
+    for one in expected {
+        let wanted = one.events().map_or(observed.len().saturating_sub(known), |events| events.len());
+        let (part, after) = rest.split_at(wanted.min(rest.len()));
+        findings.extend(check_uevents(part, one));
+        rest = after;
+    }
+    findings.extend(exactly(rest, &[]));
+    findings
+}
+
+fn in_any_order(observed: &[Event], expected: &[Expected]) -> Vec<Finding> {
+    let mut rest = observed.to_vec();
+    let mut missing = Vec::new();
+    for event in expected.iter().filter_map(Expected::events).flatten() {
+        match rest.iter().position(|seen| *seen == event) {
+            Some(at) => drop(rest.remove(at)),
+            None => missing.push(event),
+        }
+    }
+    if !missing.is_empty() {
+        return finding(format!("also {}", list(&missing)), observed, RULE);
+    }
+    match expected.iter().find(|e| e.events().is_none()) {
+        Some(refusal) => check_uevents(&rest, refusal),
+        None => exactly(&rest, &[]),
+    }
+}
+
 fn list(events: &[Event]) -> String {
     let texts: Vec<String> = events.iter().map(Event::to_string).collect();
     if texts.is_empty() { "none".to_string() } else { texts.join(" ") }
@@ -242,6 +302,24 @@ mod tests {
         let mut guest = Guest::new(subject(version), "");
         guest.knobs.auto_online = online;
         guest
+    }
+
+    #[test]
+    fn several_operations() {
+        let one = |texts: &[&str]| Expected::Exactly(events(texts));
+        let both = [one(&["offline@memory32"]), one(&["add@memory40"])];
+        let (forth, back) = (["offline@memory32", "add@memory40"], ["add@memory40", "offline@memory32"]);
+        assert_eq!(check_all_uevents(&events(&forth), &both, false), []);
+        assert_eq!(check_all_uevents(&events(&back), &both, false).len(), 2);
+        assert_eq!(check_all_uevents(&events(&back), &both, true), []);
+        assert_eq!(check_all_uevents(&events(&back[..1]), &both, true).len(), 1);
+        let too_many = ["add@memory40", "offline@memory32", "offline@memory32"];
+        assert_eq!(check_all_uevents(&events(&too_many), &both, true).len(), 1);
+        assert_eq!(check_all_uevents(&events(&forth[..1]), &[], false).len(), 1);
+        let refused = [Expected::Refused { online: [32, 33].into() }, one(&["add@memory40"])];
+        let seen = ["offline@memory32", "online@memory32", "add@memory40"];
+        assert_eq!(check_all_uevents(&events(&seen), &refused, false), []);
+        assert_eq!(check_all_uevents(&events(&seen), &refused, true), []);
     }
 
     #[test]

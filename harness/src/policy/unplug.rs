@@ -95,6 +95,13 @@ fn refused(number: u32, zone: Option<Zone>) -> Ending {
     Ending { osts: &[(3, 132), (3, 130)], device_deleted: false, ruling }
 }
 
+/// How a removal ends that is refused for a reason outside the oracle: a notifier, a driver, an injected error.
+pub fn refusal_for_a_reason_of_the_case() -> Ending {
+    let text = "the case gives the kernel a reason to refuse: all must be as before";
+    let ruling = Ruling::new("unplug.refused-by-case", TRY, text);
+    Ending { osts: &[(3, 132), (3, 130)], device_deleted: false, ruling }
+}
+
 /// The DIMM is gone, and its blocks with it.
 pub fn apply_unplugged(layout: &mut Layout, name: &str) {
     layout.dimms.remove(name);

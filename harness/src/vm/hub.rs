@@ -25,6 +25,11 @@ impl Deadline {
         Self { at: now.checked_add(span).unwrap_or(now + FOR_EVER), span }
     }
 
+    /// How long it was from its beginning.
+    pub fn span(&self) -> Duration {
+        self.span
+    }
+
     /// What is left of it; zero when it is over.
     pub fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())

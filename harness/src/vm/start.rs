@@ -56,6 +56,13 @@ impl Spec {
         }
     }
 
+    /// The command line to paste, as [`Vm::proof`] of the VM that it would start.
+    pub fn proof(&self) -> String {
+        let listen = |name: &str| End::Listen(PathBuf::from(name));
+        let ends = Ends { console: End::Stdio, agent: listen("agent.sock"), qmp: listen("qmp.sock") };
+        shell_line(&self.qemu.path, &self.layout().args(&ends))
+    }
+
     /// The command line, but for the ends of the character devices.
     pub fn layout(&self) -> Layout {
         Layout {

@@ -4,7 +4,6 @@
 //! It must not end, or the kernel panics and gets the blame: what goes wrong is said on the console, and the guest is
 //! switched off.
 
-mod base64;
 mod children;
 mod files;
 mod glob;

@@ -3,7 +3,6 @@
 //! Order is a promise: uevents that were in the socket when an answer or the end of a job was made go before it. So,
 //! once an answer is there, every event of what happened before it has been seen.
 
-use crate::base64;
 use crate::files::{self, Reader};
 use crate::job::{Command, Jobs, Means};
 use crate::outbox::{Outbox, failed, io_failed, now_ns, refused};
@@ -129,6 +128,10 @@ impl Agent {
                 let texts = paths.iter().map(|path| self.reader.value(CWD, path)).collect();
                 Ok(Reply::Now(Answer::Texts(texts)))
             }
+            Ask::ReadBytes { path } => {
+                let bytes = std::fs::read(&path).map_err(io_failed(format_args!("read {path}")))?;
+                Ok(Reply::Now(Answer::Bytes(wire::base64::encode(&bytes))))
+            }
             Ask::List { path } => {
                 let names = files::open_dir(CWD, &path).and_then(files::names);
                 Ok(Reply::Now(Answer::Names(names.map_err(failed(format_args!("list {path}")))?)))
@@ -203,7 +206,7 @@ impl Agent {
 }
 
 fn decode(base64: &str) -> Result<Vec<u8>, Failure> {
-    base64::decode(base64).ok_or_else(|| refused("not base64"))
+    wire::base64::decode(base64).ok_or_else(|| refused("not base64"))
 }
 
 fn reseed(bytes: &[u8]) -> Result<(), Failure> {

@@ -13,13 +13,34 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let subject = format!("memory{number}");
         let missing = |text: &Option<String>| text.clone().unwrap_or_else(|| "not there".into());
         let rule = "drivers/base/memory.c:phys_index_show: %08lx of the block's number";
-        expect_eq(findings, "block.phys_index", &subject, format!("{number:08x}"), missing(&facts.phys_index), rule);
+        expect_eq(
+            findings,
+            "block.phys_index",
+            &subject,
+            format!("{number:08x}"),
+            missing(&facts.phys_index),
+            rule,
+        );
         let device = boot.and_then(|b| b.phys_device.clone());
         let rule = "drivers/base/memory.c:phys_device_show: 0 but on s390";
-        expect_eq(findings, "block.phys_device", &subject, missing(&device), missing(&facts.phys_device), rule);
+        expect_eq(
+            findings,
+            "block.phys_device",
+            &subject,
+            missing(&device),
+            missing(&facts.phys_device),
+            rule,
+        );
         let removable = removable(scene).or_else(|| boot.and_then(|b| b.removable.clone()));
         let rule = "drivers/base/memory.c:removable_show: CONFIG_MEMORY_HOTREMOVE (5.6 and later)";
-        expect_eq(findings, "block.removable", &subject, missing(&removable), missing(&facts.removable), rule);
+        expect_eq(
+            findings,
+            "block.removable",
+            &subject,
+            missing(&removable),
+            missing(&facts.removable),
+            rule,
+        );
         if let Some(online) = facts.online {
             let expected = u64::from(facts.state == crate::policy::BlockState::Online);
             let rule = "drivers/base/core.c:online_show: the device's offline flag follows the state";

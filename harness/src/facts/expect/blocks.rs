@@ -43,6 +43,12 @@ pub(super) fn check(
     }
     for (number, seen) in now.blocks.iter().filter(|(n, _)| !layout.blocks.contains_key(n)) {
         let rule = "drivers/base/memory.c:remove_memory_block_devices: blocks go with their DIMM";
-        findings.push(Finding::new("block.extra", format!("memory{number}"), "no such block", seen.state, rule));
+        findings.push(Finding::new(
+            "block.extra",
+            format!("memory{number}"),
+            "no such block",
+            seen.state,
+            rule,
+        ));
     }
 }

@@ -11,8 +11,11 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (base, now) = (scene.base.snapshot, scene.now);
     if let (Some(before), Some(seen)) = (&base.iomem, &now.iomem) {
         let rule = "mm/memory_hotplug.c:register_memory_resource: one System RAM for each DIMM, nothing else changes";
-        let of = |d: &Dimm| {
-            Region { start: d.addr, end: d.addr + d.size - 1, depth: 0, name: "System RAM".into() }
+        let of = |d: &Dimm| Region {
+            start: d.addr,
+            end: d.addr + d.size - 1,
+            depth: 0,
+            name: "System RAM".into(),
         };
         compare(scene, "iomem", before, seen, of, rule, findings);
     }
@@ -53,9 +56,12 @@ fn compare<T: Ord + Clone + std::fmt::Display>(
         }
     }
     missing.sort();
-    let missing = missing.iter().map(|e| Finding::new(format!("{what}.missing"), "", e.to_string().trim(), "-", rule));
+    let missing =
+        missing.iter().map(|e| Finding::new(format!("{what}.missing"), "", e.to_string().trim(), "-", rule));
     findings.extend(missing);
-    findings.extend(extra.iter().map(|e| Finding::new(format!("{what}.extra"), "", "-", e.to_string().trim(), rule)));
+    findings.extend(
+        extra.iter().map(|e| Finding::new(format!("{what}.extra"), "", "-", e.to_string().trim(), rule)),
+    );
 }
 
 /// The slot's device links to exactly the DIMM's blocks, and they link back.

@@ -28,9 +28,8 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 
 /// mm/util.c:vm_commit_limit.
 fn check_commit_limit(scene: &Scene<'_>, total: u64, findings: &mut Vec<Finding>) {
-    let knob = |name: &str| -> Option<u64> {
-        scene.now.knobs.get(&format!("/proc/sys/vm/{name}"))?.parse().ok()
-    };
+    let knob =
+        |name: &str| -> Option<u64> { scene.now.knobs.get(&format!("/proc/sys/vm/{name}"))?.parse().ok() };
     let get = |name: &str| scene.now.meminfo.get(name).copied();
     let (Some(limit), Some(ratio), Some(by_kbytes)) =
         (get("CommitLimit"), knob("overcommit_ratio"), knob("overcommit_kbytes"))
@@ -69,7 +68,14 @@ fn check_memmap_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (base, now) = (scene.base.snapshot, scene.now);
     let Some(boot) = base.vm("nr_memmap_boot_pages") else { return };
     let rule = "mm/sparse-vmemmap.c, mm/sparse.c: memmap_pages_add with every section added and removed";
-    expect_eq(findings, "vmstat.nr_memmap_boot_pages", "", boot, now.vm("nr_memmap_boot_pages").unwrap_or(0), rule);
+    expect_eq(
+        findings,
+        "vmstat.nr_memmap_boot_pages",
+        "",
+        boot,
+        now.vm("nr_memmap_boot_pages").unwrap_or(0),
+        rule,
+    );
     let sections = |l: &Layout, hot: bool| {
         let blocks = l.blocks.values().filter(|b| b.dimm.is_some() == hot).count() as u64;
         blocks * (l.block_pages() / super::zones::SECTION_PAGES)

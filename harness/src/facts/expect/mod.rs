@@ -60,12 +60,7 @@ pub fn check(layout: &Layout, base: Base<'_>, now: &Snapshot, context: &Context<
 }
 
 /// Level 1: `block.missing`, `block.extra`, `block.state`, `block.zone`, `block.valid_zones`.
-pub fn check_blocks(
-    layout: &Layout,
-    base: Base<'_>,
-    now: &Snapshot,
-    context: &Context<'_>,
-) -> Vec<Finding> {
+pub fn check_blocks(layout: &Layout, base: Base<'_>, now: &Snapshot, context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     blocks::check(layout, base, now, context, &mut findings);
     findings

@@ -6,7 +6,8 @@ use crate::policy::Zone;
 use std::collections::BTreeSet;
 
 const STATES: &str = "mm/memory_hotplug.c: node_set_state, node_clear_state with the first and the last page";
-const LINKS: &str = "drivers/base/node.c:register_memory_blocks_under_node, unregister_memory_block_under_nodes";
+const LINKS: &str =
+    "drivers/base/node.c:register_memory_blocks_under_node, unregister_memory_block_under_nodes";
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_threads(scene, findings);
@@ -54,14 +55,35 @@ fn check_masks(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let has_memory = populated(scene, |_| true);
     expect_eq(findings, "node.mask", "has_memory", join(has_memory), join(mask("has_memory")), STATES);
     let has_normal = populated(scene, kernel_zone);
-    expect_eq(findings, "node.mask", "has_normal_memory", join(has_normal), join(mask("has_normal_memory")), STATES);
+    expect_eq(
+        findings,
+        "node.mask",
+        "has_normal_memory",
+        join(has_normal),
+        join(mask("has_normal_memory")),
+        STATES,
+    );
     let online = online(scene, &mask("online"));
     let rule = "mm/memory_hotplug.c:__try_online_node, try_offline_node: a node with blocks or CPUs";
     expect_eq(findings, "node.mask", "online", join(&online), join(mask("online")), rule);
     let listed = join(scene.now.nodes.keys());
-    expect_eq(findings, "node.directories", "", join(mask("online")), listed, "drivers/base/node.c:__register_one_node");
+    expect_eq(
+        findings,
+        "node.directories",
+        "",
+        join(mask("online")),
+        listed,
+        "drivers/base/node.c:__register_one_node",
+    );
     let printed: BTreeSet<u32> = scene.now.zoneinfo.zones.keys().map(|(n, _)| *n).collect();
-    expect_eq(findings, "node.zoneinfo", "", join(mask("online")), join(printed), "mm/vmstat.c:frag_start: online nodes");
+    expect_eq(
+        findings,
+        "node.zoneinfo",
+        "",
+        join(mask("online")),
+        join(printed),
+        "mm/vmstat.c:frag_start: online nodes",
+    );
 }
 
 /// Nodes that must be online. One that boot brought online without blocks or CPUs stays so until it had blocks, which

@@ -17,7 +17,9 @@ pub fn overlay(layout: &Layout, now: &Snapshot) -> Layout {
             state: facts.state,
             zone: None,
             dimm: dimm.map(|(name, _)| name.clone()),
-            vmemmap_pages: dimm.and_then(|(name, _)| layout.blocks_of(name).next()).map_or(0, |(_, b)| b.vmemmap_pages),
+            vmemmap_pages: dimm
+                .and_then(|(name, _)| layout.blocks_of(name).next())
+                .map_or(0, |(_, b)| b.vmemmap_pages),
         };
         let block = seen.blocks.entry(number).or_insert_with(unknown);
         block.state = facts.state;

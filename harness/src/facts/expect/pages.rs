@@ -72,7 +72,12 @@ mod tests {
     use super::*;
 
     /// Facts that the flags of block `number` show.
-    fn facts(kernel: &str, stage: (&str, usize, &str), number: u32, edit: &dyn Fn(&mut BTreeMap<u8, u64>)) -> Vec<String> {
+    fn facts(
+        kernel: &str,
+        stage: (&str, usize, &str),
+        number: u32,
+        edit: &dyn Fn(&mut BTreeMap<u8, u64>),
+    ) -> Vec<String> {
         let guest = guest(kernel, stage.0, stage.1, stage.2);
         let mut flags = guest.pages[&number].clone();
         edit(&mut flags);
@@ -98,7 +103,8 @@ mod tests {
     #[test]
     fn each_odd_page_is_a_finding() {
         for kernel in KERNELS {
-            let odd = |bit: u8, number: u32| facts(kernel, MIXED, number, &|f| *f.entry(bit).or_default() += 1);
+            let odd =
+                |bit: u8, number: u32| facts(kernel, MIXED, number, &|f| *f.entry(bit).or_default() += 1);
             assert_eq!(odd(HWPOISON, 33), ["pages.hwpoison"]);
             assert_eq!(odd(NOPAGE, 33), ["pages.nopage"]);
             assert_eq!(odd(RESERVED, 33), ["pages.reserved"]);

@@ -59,9 +59,8 @@ fn check_counts(
         let own = |l: &crate::policy::Layout, blocks: &[u32]| -> u64 {
             blocks.iter().filter_map(|n| l.blocks.get(n)).map(|b| b.vmemmap_pages.div_ceil(pageblock)).sum()
         };
-        let kinds = |c: &BTreeMap<String, u64>| {
-            ["Unmovable", "Reclaimable"].map(|k| c.get(k).copied().unwrap_or(0))
-        };
+        let kinds =
+            |c: &BTreeMap<String, u64>| ["Unmovable", "Reclaimable"].map(|k| c.get(k).copied().unwrap_or(0));
         let mut expected = before.map_or([0, 0], kinds);
         expected[0] = (expected[0] + own(scene.layout, &joined_now)).saturating_sub(own(base, &joined_then));
         expect_eq(findings, "pagetypes.movable", &subject, join(expected), join(kinds(counts)), MOVABLE);

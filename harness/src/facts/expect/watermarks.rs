@@ -10,7 +10,8 @@ use crate::finding::Finding;
 use crate::policy::Zone;
 
 const WMARKS: &str = "mm/page_alloc.c:__setup_per_zone_wmarks";
-const RESERVE: &str = "mm/page_alloc.c:setup_per_zone_lowmem_reserve: managed pages of the higher zones / ratio";
+const RESERVE: &str =
+    "mm/page_alloc.c:setup_per_zone_lowmem_reserve: managed pages of the higher zones / ratio";
 const MIN_FREE: &str = "mm/page_alloc.c:calculate_min_free_kbytes: sqrt(16 * lowmem kB)";
 const VM: &str = "/proc/sys/vm";
 
@@ -82,7 +83,14 @@ fn check_marks(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding>) 
         let subject = zone_subject(*node, name);
         for (mark, steps) in [("min", 0), ("low", 1), ("high", 2), ("promo", 3)] {
             if let Some(seen) = zone.watermarks.get(mark) {
-                expect_eq(&mut found, &format!("zone.{mark}"), &subject, min + steps * step + boost, *seen, WMARKS);
+                expect_eq(
+                    &mut found,
+                    &format!("zone.{mark}"),
+                    &subject,
+                    min + steps * step + boost,
+                    *seen,
+                    WMARKS,
+                );
             }
         }
     }
@@ -133,7 +141,14 @@ fn check_reserves(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         for (i, zone) in zones.iter().enumerate() {
             let expected = super::join(reserve(&zones, i, ratios.get(i).copied()));
             let subject = zone_subject(node, &order[i]);
-            expect_eq(&mut found, "zone.protection", &subject, expected, super::join(&zone.protection), RESERVE);
+            expect_eq(
+                &mut found,
+                "zone.protection",
+                &subject,
+                expected,
+                super::join(&zone.protection),
+                RESERVE,
+            );
         }
     }
     let of = |s: &super::Snapshot| -> Vec<_> {

@@ -6,8 +6,10 @@ use crate::finding::Finding;
 use crate::policy::{Block, BlockState, EarlyZone, Layout, Zone};
 use std::collections::BTreeMap;
 
-const SIZES: &str = "mm/memory_hotplug.c:online_pages, offline_pages: adjust_present_page_count, adjust_managed_page_count";
-const SPAN: &str = "mm/memory_hotplug.c:resize_zone_range, shrink_zone_span: from the first to the last page of the zone";
+const SIZES: &str =
+    "mm/memory_hotplug.c:online_pages, offline_pages: adjust_present_page_count, adjust_managed_page_count";
+const SPAN: &str =
+    "mm/memory_hotplug.c:resize_zone_range, shrink_zone_span: from the first to the last page of the zone";
 
 /// What a zone must be, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +30,8 @@ pub(super) fn in_zone(block: &Block) -> Option<Zone> {
 
 /// Boot blocks that are no longer in the zone they were in at boot, by node and that zone.
 pub(super) fn left_early(now: &Layout, base: &Layout, key: (u32, Zone)) -> Vec<u32> {
-    let boot = base.blocks.iter().filter(|(_, b)| b.dimm.is_none() && (b.node, b.zone) == (key.0, Some(key.1)));
+    let boot =
+        base.blocks.iter().filter(|(_, b)| b.dimm.is_none() && (b.node, b.zone) == (key.0, Some(key.1)));
     boot.filter(|(n, _)| now.blocks.get(n).and_then(in_zone) != Some(key.1)).map(|(n, _)| *n).collect()
 }
 
@@ -167,9 +170,11 @@ fn check_lost(scene: &Scene<'_>, subject: &str, node: u32, seen: &ZoneFacts, fin
     let own = |p: &BTreeMap<String, u64>, field: &str| p.get(field).copied().unwrap_or(0);
     let on_cpus: u64 = seen.pagesets.values().map(|p| own(p, "count")).sum();
     let stats = scene.now.zoneinfo.node_stats.get(&node);
-    let isolated = ["nr_isolated_anon", "nr_isolated_file"].iter().filter_map(|n| stats?.get(*n)).sum::<u64>();
+    let isolated =
+        ["nr_isolated_anon", "nr_isolated_file"].iter().filter_map(|n| stats?.get(*n)).sum::<u64>();
     let counters = 2 + lists.len() as u64;
-    let slack = isolated + seen.pagesets.values().map(|p| 2 * 31 + counters * own(p, "threshold")).sum::<u64>();
+    let slack =
+        isolated + seen.pagesets.values().map(|p| 2 * 31 + counters * own(p, "threshold")).sum::<u64>();
     let known = counter(&"free") + on_cpus + lru + counter(&"nr_zspages");
     if seen.managed.abs_diff(known) > slack {
         let rule = "mm/memory_hotplug.c:online_pages_range frees every page of a block to the allocator exactly once";
@@ -210,7 +215,13 @@ fn check_zone_names(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     for ((node, zone), number) in needed {
         if !scene.now.zoneinfo.zones.contains_key(&(node, zone.name().to_string())) {
             let subject = zone_subject(node, zone.name());
-            findings.push(Finding::new("zone.missing", subject, format!("has memory{number}"), "not there", rule));
+            findings.push(Finding::new(
+                "zone.missing",
+                subject,
+                format!("has memory{number}"),
+                "not there",
+                rule,
+            ));
         }
     }
 }
