@@ -7,8 +7,13 @@ use xshell::{Shell, cmd};
 pub(crate) type Tool = (&'static str, &'static str);
 
 /// What `cargo ci test` needs.
-pub(crate) const TEST_TOOLS: &[Tool] =
-    &[("qemu-system-x86_64", "qemu-system-x86"), ("cc", "gcc"), ("python3", "python3"), ("apt-get", "apt")];
+pub(crate) const TEST_TOOLS: &[Tool] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("cc", "gcc"),
+    ("python3", "python3"),
+    ("pip3", "python3-pip"),
+    ("apt-get", "apt"),
+];
 
 /// What `cargo ci mutants` needs on top.
 pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] = &[
@@ -35,10 +40,10 @@ pub(crate) fn run(sh: &Shell, tools: &[Tool]) -> Result<()> {
     }
     eprintln!("installing with apt: {}", missing.join(" "));
     let root = user_id(sh)? == "0";
-    let sudo: &[&str] = if root { &[] } else { &["sudo"] };
-    let apt = [sudo, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]].concat();
-    cmd!(sh, "{apt...} update -q").run().context("apt-get update")?;
-    cmd!(sh, "{apt...} install -q -y --no-install-recommends {missing...}")
+    let program = if root { "env" } else { "sudo" };
+    let apt = ["DEBIAN_FRONTEND=noninteractive", "apt-get"];
+    cmd!(sh, "{program} {apt...} update -q").run().context("apt-get update")?;
+    cmd!(sh, "{program} {apt...} install -q -y --no-install-recommends {missing...}")
         .run()
         .context("apt-get install")?;
     Ok(())

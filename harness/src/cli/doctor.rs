@@ -81,7 +81,7 @@ fn cache() -> Line {
 
 fn memory() -> Line {
     let info = rustix::system::sysinfo();
-    let mib = u64::try_from(info.freeram).unwrap_or(0) * u64::from(info.mem_unit) >> 20;
+    let mib = (info.freeram * u64::from(info.mem_unit)) >> 20;
     Line {
         what: "memory",
         ok: mib > 1024,

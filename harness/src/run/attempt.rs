@@ -37,7 +37,14 @@ enum NoBoot {
     /// no attempt can work: the host's or the caller's fault
     Trouble(Trouble),
     /// this attempt failed; another may not
-    Again { reason: String, remains: Remains, complaints: Vec<Complaint> },
+    Again(Box<Attempt>),
+}
+
+/// A boot that failed.
+struct Attempt {
+    reason: String,
+    remains: Remains,
+    complaints: Vec<Complaint>,
 }
 
 /// Runs `planned` and logs what happens; the last entry is its judgement.
@@ -49,7 +56,8 @@ pub fn run(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> (Scenar
         Err(NoBoot::Trouble(trouble)) => {
             (ended(&[], &[], Some(&trouble), Facts::default()), Remains::default())
         }
-        Err(NoBoot::Again { reason, remains, complaints }) => {
+        Err(NoBoot::Again(attempt)) => {
+            let Attempt { reason, remains, complaints } = *attempt;
             let mut end = ended(&[], &complaints, None, Facts::default());
             end.verdict = Verdict::Fail;
             end.title = format!("does not boot: {reason}");
@@ -65,8 +73,8 @@ fn boot(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> Result<(Vm
     let mut attempt = 1;
     loop {
         match boot_once(host, planned) {
-            Err(NoBoot::Again { reason, .. }) if attempt < BOOTS => {
-                log(Kind::Retry { reason });
+            Err(NoBoot::Again(failed)) if attempt < BOOTS => {
+                log(Kind::Retry { reason: failed.reason });
                 attempt += 1;
             }
             other => return other,
@@ -92,7 +100,7 @@ fn boot_once(host: &Host, planned: &Planned) -> Result<(Vm, Hello), NoBoot> {
                 Some(complaint) => complaint.title.clone(),
                 None => channel_trouble(error).to_string(),
             };
-            Err(NoBoot::Again { reason, remains: remains(&vm), complaints })
+            Err(NoBoot::Again(Box::new(Attempt { reason, remains: remains(&vm), complaints })))
         }
     }
 }

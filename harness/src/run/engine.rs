@@ -390,7 +390,10 @@ impl<'a> Engine<'a> {
         match end.result {
             Ok(JobOutcome::Held { bytes: held, .. }) if held >= bytes => {}
             Ok(other) => {
-                return Err(Trouble::Error(format!("hold {}: asked {bytes} bytes, got {other:?}", hold.name)));
+                return Err(Trouble::Error(format!(
+                    "hold {}: asked {bytes} bytes, got {other:?}",
+                    hold.name
+                )));
             }
             Err(failure) => return Err(Trouble::Error(format!("hold {}: {}", hold.name, failure.why))),
         }

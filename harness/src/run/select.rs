@@ -99,6 +99,7 @@ mod tests {
             early: BTreeMap::new(),
             blocks: BTreeMap::new(),
             dimms: BTreeMap::from([("a".to_string(), dimm)]),
+            remembered: BTreeMap::new(),
         }
     }
 

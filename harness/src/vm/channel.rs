@@ -262,7 +262,7 @@ fn read(mut stream: UnixStream, mut frames: FrameReader, hub: &Hub) {
             Err(_) => break, // the end of the connection as well
         }
         let mut messages = Vec::new();
-        while let Some(message) = frames.next::<Message>() {
+        while let Some(message) = frames.take::<Message>() {
             messages.push(message);
         }
         hub.post(|state| {

@@ -14,7 +14,7 @@ impl Agent {
     fn take(&mut self) -> Request {
         let mut bytes = [0u8; 4096];
         loop {
-            match self.frames.next::<Request>() {
+            match self.frames.take::<Request>() {
                 Some(Ok(request)) => return request,
                 Some(Err(e)) => panic!("{e}"),
                 None => {

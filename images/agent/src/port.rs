@@ -105,6 +105,6 @@ impl Port {
 
     /// The next request, or why a line is none.
     pub(crate) fn next(&mut self) -> Option<Result<Request, FrameError>> {
-        self.reader.next()
+        self.reader.take()
     }
 }

@@ -95,7 +95,7 @@ impl FrameReader {
     }
 
     /// The next whole message, `None` while its line is incomplete.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, FrameError>> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Option<Result<T, FrameError>> {
         loop {
             let end = match self.buffer[self.scanned..].iter().position(|&b| b == b'\n') {
                 Some(at) => self.scanned + at,
@@ -188,7 +188,7 @@ mod tests {
         let mut got = Vec::new();
         for b in bytes {
             reader.push(&[b]);
-            while let Some(m) = reader.next::<String>() {
+            while let Some(m) = reader.take::<String>() {
                 got.push(m.unwrap());
             }
         }
@@ -201,16 +201,16 @@ mod tests {
         let noisy = |n| [b"0ff {\"n\": 1 \xff 12345678 {".to_vec(), encode(n, &"text".to_string())].concat();
         let mut reader = FrameReader::new();
         reader.push(&noisy(1));
-        assert_eq!(reader.next::<String>(), Some(Ok("text".to_string())));
+        assert_eq!(reader.take::<String>(), Some(Ok("text".to_string())));
         reader.push(&noisy(2));
-        assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Malformed(_)))));
+        assert!(matches!(reader.take::<String>(), Some(Err(FrameError::Malformed(_)))));
     }
 
     #[test]
     fn counting_goes_on_where_it_was() {
         let mut reader = FrameReader::after(7);
         reader.push(&encode(8, &"eight".to_string()));
-        assert_eq!(reader.next::<String>(), Some(Ok("eight".to_string())));
+        assert_eq!(reader.take::<String>(), Some(Ok("eight".to_string())));
     }
 
     #[test]
@@ -219,10 +219,10 @@ mod tests {
         let mut bad = encode(1, &"one".to_string());
         bad[20] ^= 1;
         reader.push(&bad);
-        assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Checksum { .. }))));
+        assert!(matches!(reader.take::<String>(), Some(Err(FrameError::Checksum { .. }))));
         reader.push(&encode(2, &"two".to_string()));
-        assert_eq!(reader.next::<String>(), Some(Err(FrameError::Number { expected: 1, got: 2 })));
+        assert_eq!(reader.take::<String>(), Some(Err(FrameError::Number { expected: 1, got: 2 })));
         reader.push(b"\n\r\n[    0.0] printk\n");
-        assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Malformed(_)))));
+        assert!(matches!(reader.take::<String>(), Some(Err(FrameError::Malformed(_)))));
     }
 }

@@ -48,7 +48,7 @@ fn check_counts(
     let size = expected(scene.layout, base, key);
     let seen = scene.now.zoneinfo.zones.get(&(key.0, key.1.name().to_string()));
     let seen_end = seen.map_or(0, |z| z.start_pfn.unwrap_or(0) + z.spanned);
-    let aligned = scene.layout.block_pages() % pageblock == 0;
+    let aligned = scene.layout.block_pages().is_multiple_of(pageblock);
     if aligned && size.end == size.end_at_most && seen_end == size.end {
         let total = before.map_or(0, |b| b.values().sum::<u64>()) + joined_now.len() as u64 * per_block;
         let gone = (joined_then.len() + left_early(scene.layout, base, key).len()) as u64 * per_block;

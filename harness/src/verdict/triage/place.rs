@@ -41,7 +41,7 @@ fn captured(pattern: &Regex, block: &[&Message]) -> Option<String> {
 
 /// First sure function that does something.
 fn stack(block: &[&Message]) -> Option<String> {
-    frames(block).map(|name| without_suffix(name)).find(|name| !DULL.is_match(name))
+    frames(block).map(without_suffix).find(|name| !DULL.is_match(name))
 }
 
 /// Functions that the unwinder is sure of, from the innermost.
