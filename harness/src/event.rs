@@ -126,6 +126,21 @@ pub struct ScenarioEnd {
     pub console: Vec<String>,
 }
 
+impl ScenarioEnd {
+    /// A judgement without a guest.
+    pub fn without_run(verdict: Verdict, title: &str) -> Self {
+        Self {
+            verdict,
+            title: title.into(),
+            known: None,
+            duration_ns: 0,
+            boot: None,
+            facts: Facts::default(),
+            console: Vec::new(),
+        }
+    }
+}
+
 /// Facts that two runs of one scenario are compared by.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {

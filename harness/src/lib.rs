@@ -4,9 +4,16 @@
 //! runs in a guest and leaves events; a verdict is a fold over the events; reports are folds over events too.
 
 pub mod case;
+pub mod cli;
 pub mod event;
 pub mod facts;
 pub mod finding;
+pub mod image;
+pub mod kernel;
 pub mod policy;
+pub mod report;
+pub mod run;
+pub mod sys;
 pub mod verdict;
 pub mod version;
+pub mod vm;

@@ -1,6 +1,6 @@
 //! What the oracle believes the guest's memory looks like: the state that predictions start from and end in.
 
-use super::types::{BlockState, Zone};
+use super::types::{BlockState, OnlineType, Zone};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -63,6 +63,12 @@ pub struct Layout {
     pub blocks: BTreeMap<u32, Block>,
     /// DIMMs by their name in the case
     pub dimms: BTreeMap<String, Dimm>,
+    /// online types that the kernel remembers of *rejected* writes, by block: writing `online*` to the
+    /// `state` of an online block is EINVAL, but sets `mem->online_type`, which the next onlining without a
+    /// type of its own obeys (drivers/base/memory.c:state_store, memory_subsys_online; 5.10 to 7.3); empty on
+    /// a fresh guest
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remembered: BTreeMap<u32, OnlineType>,
 }
 
 impl Layout {

@@ -74,6 +74,11 @@ impl FrameReader {
         Self::default()
     }
 
+    /// A reader whose next message has number `last + 1`: the other side was talked to before.
+    pub fn after(last: u64) -> Self {
+        Self { last, ..Self::default() }
+    }
+
     /// Adds bytes as they came from the port.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -84,18 +89,41 @@ impl FrameReader {
         self.buffer.len()
     }
 
+    /// The bytes that are not yet a whole line, once [`FrameReader::next`] said `None`.
+    pub fn partial(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The next whole message, `None` while its line is incomplete.
     pub fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, FrameError>> {
-        let end = match self.buffer[self.scanned..].iter().position(|&b| b == b'\n') {
-            Some(at) => self.scanned + at,
-            None => {
-                self.scanned = self.buffer.len();
-                return None;
+        loop {
+            let end = match self.buffer[self.scanned..].iter().position(|&b| b == b'\n') {
+                Some(at) => self.scanned + at,
+                None => {
+                    self.scanned = self.buffer.len();
+                    return None;
+                }
+            };
+            let line: Vec<u8> = self.buffer.drain(..=end).collect();
+            self.scanned = 0;
+            let line = line[..end].trim_ascii_end();
+            if line.is_empty() {
+                continue; // sent to end what may stand before it on the line
             }
-        };
-        let line: Vec<u8> = self.buffer.drain(..=end).collect();
-        self.scanned = 0;
-        Some(self.decode(line[..end].trim_ascii_end()))
+            let result = self.decode(line);
+            return match (&result, self.last) {
+                (Err(error), 0) if !matches!(error, FrameError::Number { .. }) => {
+                    Some(self.behind_noise(line).unwrap_or(result))
+                }
+                _ => Some(result),
+            };
+        }
+    }
+
+    /// The first message, when what a port echoed or kept from before it was opened stands in front of it on its line.
+    fn behind_noise<T: DeserializeOwned>(&mut self, line: &[u8]) -> Option<Result<T, FrameError>> {
+        let starts = (1..line.len()).filter(|&at| line.get(at + 8..at + 10) == Some(b" {"));
+        starts.map(|at| self.decode(&line[at..])).find(Result::is_ok)
     }
 
     fn decode<T: DeserializeOwned>(&mut self, line: &[u8]) -> Result<T, FrameError> {
@@ -169,6 +197,23 @@ mod tests {
     }
 
     #[test]
+    fn noise_in_front_of_the_first_message_is_skipped_and_later_is_not() {
+        let noisy = |n| [b"0ff {\"n\": 1 \xff 12345678 {".to_vec(), encode(n, &"text".to_string())].concat();
+        let mut reader = FrameReader::new();
+        reader.push(&noisy(1));
+        assert_eq!(reader.next::<String>(), Some(Ok("text".to_string())));
+        reader.push(&noisy(2));
+        assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Malformed(_)))));
+    }
+
+    #[test]
+    fn counting_goes_on_where_it_was() {
+        let mut reader = FrameReader::after(7);
+        reader.push(&encode(8, &"eight".to_string()));
+        assert_eq!(reader.next::<String>(), Some(Ok("eight".to_string())));
+    }
+
+    #[test]
     fn damage_loss_and_noise_are_told_apart() {
         let mut reader = FrameReader::new();
         let mut bad = encode(1, &"one".to_string());
@@ -177,7 +222,7 @@ mod tests {
         assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Checksum { .. }))));
         reader.push(&encode(2, &"two".to_string()));
         assert_eq!(reader.next::<String>(), Some(Err(FrameError::Number { expected: 1, got: 2 })));
-        reader.push(b"[    0.0] printk\n");
+        reader.push(b"\n\r\n[    0.0] printk\n");
         assert!(matches!(reader.next::<String>(), Some(Err(FrameError::Malformed(_)))));
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Times are nanoseconds of the guest's `CLOCK_BOOTTIME`.
 
+pub mod base64;
 mod frame;
 mod message;
 

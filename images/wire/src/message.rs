@@ -63,6 +63,11 @@ pub enum Ask {
         /// absolute path
         path: String,
     },
+    /// One file, whole, as bytes.
+    ReadBytes {
+        /// absolute path
+        path: String,
+    },
     /// Several files in one answer; each has its own result.
     ReadMany {
         /// absolute paths
@@ -253,6 +258,8 @@ pub enum Answer {
     Hello(Hello),
     /// to [`Ask::Read`]
     Text(String),
+    /// to [`Ask::ReadBytes`]: base64 with padding
+    Bytes(String),
     /// to [`Ask::ReadMany`]: in the order asked; an errno where a file could not be read
     Texts(Vec<Value>),
     /// to [`Ask::List`]

@@ -1,0 +1,259 @@
+//! `cargo ci mutants`: builds deliberately broken kernels and sees whether the corpus notices.
+//!
+//! Each file in ci/mutants/ is one find-and-replace edit on Debian's linux-source-6.12. The pristine kernel must pass;
+//! then every mutant is built incrementally in the same build directory and run with `--fail-fast`.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use xshell::{Shell, cmd};
+
+/// Options of `cargo ci mutants`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// mutants by file name without .yaml; all without any
+    names: Vec<String>,
+    /// go on from mutants that were judged already (results are kept beside the build)
+    #[arg(long)]
+    resume: bool,
+    /// do not judge the pristine kernel first
+    #[arg(long)]
+    skip_pristine: bool,
+    /// the whole corpus for each mutant, not just up to the first failure
+    #[arg(long)]
+    all_failures: bool,
+}
+
+/// One defect.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mutant {
+    summary: String,
+    area: String,
+    file: PathBuf,
+    find: String,
+    replace: String,
+    breaks: String,
+}
+
+const SOURCE: &str = "linux-source-6.12";
+const FRAGMENTS: [&str; 2] = ["hotplug-x86_64", "default-online-off"];
+
+/// Builds and judges.
+pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
+    crate::setup::run(sh, crate::setup::TEST_TOOLS)?;
+    crate::setup::run(sh, crate::setup::KERNEL_BUILD_TOOLS)?;
+    let mutants = load(sh, &args.names)?;
+    let work = Work { sh, dir: cache_dir()?.join("mutants"), root: sh.current_dir() };
+    work.source()?;
+    work.configure()?;
+    cmd!(sh, "cargo build --release --package memhp").run()?;
+    work.build()?;
+    if !args.skip_pristine {
+        let verdict = work.judge("pristine", true)?;
+        ensure!(verdict.is_none(), "the pristine kernel fails: {}", verdict.unwrap_or_default());
+        println!("pristine\tpasses");
+    }
+    let (mut killed, mut survived) = (0, Vec::new());
+    for (name, mutant) in &mutants {
+        match work.kept(name, args.resume).map_or_else(|| work.mutant(name, mutant, args.all_failures), Ok)? {
+            Some(how) => {
+                killed += 1;
+                println!("killed\t{name}\t{}\t{how}", mutant.area);
+            }
+            None => {
+                survived.push(name.clone());
+                println!("survived\t{name}\t{}\t{}: {}", mutant.area, mutant.summary, mutant.breaks);
+            }
+        }
+    }
+    println!("{killed} of {} killed", mutants.len());
+    ensure!(
+        killed * 10 >= mutants.len() * 9,
+        "fewer than 90 % are killed; survivors: {}",
+        survived.join(" ")
+    );
+    Ok(())
+}
+
+fn load(sh: &Shell, names: &[String]) -> Result<Vec<(String, Mutant)>> {
+    let mut mutants = Vec::new();
+    for path in sh.read_dir("ci/mutants")? {
+        let Some(name) = path.file_name().and_then(|n| n.to_str()?.strip_suffix(".yaml").map(str::to_string))
+        else {
+            continue;
+        };
+        if names.is_empty() || names.contains(&name) {
+            let text = sh.read_file(&path)?;
+            let mutant = serde_saphyr::from_str(&text).with_context(|| format!("{}", path.display()))?;
+            mutants.push((name, mutant));
+        }
+    }
+    ensure!(!mutants.is_empty(), "no such mutant in ci/mutants: {}", names.join(" "));
+    mutants.sort_by(|(a, _): &(String, Mutant), (b, _)| a.cmp(b));
+    Ok(mutants)
+}
+
+fn cache_dir() -> Result<PathBuf> {
+    let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    Ok(xdg.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?.join("memhp"))
+}
+
+/// Where everything is built.
+struct Work<'a> {
+    sh: &'a Shell,
+    dir: PathBuf,
+    root: PathBuf,
+}
+
+impl Work<'_> {
+    fn tree(&self) -> PathBuf {
+        self.dir.join(SOURCE)
+    }
+
+    fn build_dir(&self) -> PathBuf {
+        self.dir.join("build")
+    }
+
+    /// The package's source, unpacked once; apt verifies it.
+    fn source(&self) -> Result<()> {
+        if self.tree().join("Makefile").exists() {
+            return Ok(());
+        }
+        let sh = self.sh;
+        sh.create_dir(&self.dir)?;
+        let _dir = sh.push_dir(&self.dir);
+        cmd!(sh, "apt-get download {SOURCE}").run().context("apt-get update may be due")?;
+        let is_deb = |p: &PathBuf| p.extension().is_some_and(|e| e == "deb");
+        let deb = sh.read_dir(".")?.into_iter().find(is_deb).context("apt-get left no .deb file")?;
+        cmd!(sh, "dpkg-deb -x {deb} package").run()?;
+        let archive = format!("package/usr/src/{SOURCE}.tar.xz");
+        cmd!(sh, "tar -xJf {archive}").run()?;
+        sh.remove_path("package")?;
+        sh.remove_path(deb)?;
+        Ok(())
+    }
+
+    /// tinyconfig and the fragments; an option that did not take is an error.
+    fn configure(&self) -> Result<()> {
+        let (sh, tree, build) = (self.sh, self.tree(), self.build_dir());
+        let mut wanted = String::new();
+        for name in FRAGMENTS {
+            wanted += &sh.read_file(self.root.join(format!("kernels/fragments/{name}.config")))?;
+        }
+        let stamp = build.join("wanted.config");
+        if sh.path_exists(&stamp) && sh.read_file(&stamp)? == wanted {
+            return Ok(());
+        }
+        sh.create_dir(&build)?;
+        cmd!(sh, "make -s -C {tree} O={build} tinyconfig").ignore_stdout().run()?;
+        let config = build.join(".config");
+        sh.write_file(&config, sh.read_file(&config)? + &wanted)?;
+        cmd!(sh, "make -s -C {tree} O={build} olddefconfig").ignore_stdout().ignore_stderr().run()?;
+        let took = sh.read_file(&config)?;
+        for line in wanted.lines().filter(|l| l.starts_with("CONFIG_")) {
+            ensure!(took.lines().any(|l| l == line), "{line} did not take: its dependencies are not met");
+        }
+        sh.write_file(stamp, wanted)?;
+        Ok(())
+    }
+
+    fn build(&self) -> Result<()> {
+        let (sh, tree, build) = (self.sh, self.tree(), self.build_dir());
+        let jobs = std::thread::available_parallelism()?.to_string();
+        let log = self.dir.join("build.log");
+        let result = cmd!(sh, "make -C {tree} O={build} -j{jobs} vmlinux").ignore_status().output()?;
+        if result.status.success() {
+            return Ok(());
+        }
+        sh.write_file(&log, &result.stderr)?;
+        bail!("the build failed, see {}:\n{}", log.display(), String::from_utf8_lossy(&result.stderr));
+    }
+
+    /// Applies the edit, builds, takes the edit back, judges.
+    fn mutant(&self, name: &str, mutant: &Mutant, all: bool) -> Result<Option<String>> {
+        let path = self.tree().join(&mutant.file);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let places = text.matches(&mutant.find).count();
+        ensure!(
+            places == 1,
+            "ci/mutants/{name}.yaml: {:?} is {places} times in {}",
+            mutant.find,
+            mutant.file.display()
+        );
+        let _whole = Restore { path: &path, text: &text };
+        std::fs::write(&path, text.replacen(&mutant.find, &mutant.replace, 1))?;
+        self.build().with_context(|| format!("ci/mutants/{name}.yaml"))?;
+        self.judge(name, all)
+    }
+
+    /// `None`: the kernel passes; else the scenario that failed, and its message.
+    fn judge(&self, name: &str, all: bool) -> Result<Option<String>> {
+        let sh = self.sh;
+        let memhp = self.root.join("target/release/memhp");
+        let (out, tree) = (self.dir.join("results").join(name), self.build_dir());
+        sh.remove_path(&out)?;
+        let fast: &[&str] = if all { &[] } else { &["--fail-fast"] };
+        let run =
+            cmd!(sh, "{memhp} run -k {tree} --out {out} --format ktap {fast...}").ignore_status().output()?;
+        match run.status.code() {
+            Some(0) => Ok(None),
+            Some(1) => {
+                let text = String::from_utf8(run.stdout)?;
+                let failed = text.lines().filter(|l| l.starts_with("not ok") && !l.contains("# XFAIL"));
+                let failed: Vec<&str> = failed.collect();
+                let how = failed.first().context("exit status 1 without a failure")?;
+                let title = title_of(&out, how)?;
+                let more = if failed.len() > 1 {
+                    format!(" (and {} more)", failed.len() - 1)
+                } else {
+                    String::new()
+                };
+                Ok(Some(format!("{}{title}{more}", how.trim_start_matches("not ok "))))
+            }
+            other => bail!("{name}: memhp ended with {other:?}:\n{}", String::from_utf8_lossy(&run.stderr)),
+        }
+    }
+
+    /// The result of an earlier run, if it is to be kept.
+    fn kept(&self, name: &str, resume: bool) -> Option<Option<String>> {
+        let events = self.dir.join("results").join(name).join("events.jsonl");
+        let text = std::fs::read_to_string(events).ok().filter(|_| resume)?;
+        let end: serde_json::Value = serde_json::from_str(text.lines().last()?).ok()?;
+        match end.get("status")?.as_i64()? {
+            0 => Some(None),
+            1 => Some(Some("judged in an earlier run".into())),
+            _ => None,
+        }
+    }
+}
+
+/// Title of a failed scenario, from the event log.
+fn title_of(out: &Path, ktap_line: &str) -> Result<String> {
+    let id = ktap_line.split_whitespace().nth(3).unwrap_or_default();
+    for line in std::fs::read_to_string(out.join("events.jsonl"))?.lines() {
+        let event: serde_json::Value = serde_json::from_str(line)?;
+        if event["event"] == "scenario-end" && event["scenario"] == id {
+            return Ok(format!(": {}", event["title"].as_str().unwrap_or_default()));
+        }
+    }
+    Ok(String::new())
+}
+
+/// Puts a file back when dropped.
+struct Restore<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = std::fs::write(self.path, self.text) {
+            eprintln!(
+                "cannot restore {}: {e}: delete the source tree before the next run",
+                self.path.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The command line as it is typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Boots Linux kernels in QEMU, hot-plugs memory and judges what the kernel did with it.
+#[derive(Debug, Parser)]
+#[command(name = "memhp", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// what to do
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// say more on stderr (-vv: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// run cases and judge the kernels
+    Run(Box<RunArgs>),
+    /// list scenarios: ID, run or skip, reason
+    List(ListArgs),
+    /// kernels that memhp knows: list, fetch, update
+    Kernels(KernelsArgs),
+    /// what a kernel will do with memory that is plugged: state, zone and rule of each block
+    Predict(PredictArgs),
+    /// judge a saved run again, from its events
+    Parse(ParseArgs),
+    /// what this host can do, what is missing, how to get it
+    Doctor(DoctorArgs),
+    /// boot a kernel and type commands to its guest: plug, unplug, cat, echo, ...
+    Shell(ShellArgs),
+    /// shell completions on stdout
+    Completions {
+        /// the shell
+        shell: Shell,
+    },
+    /// the JSON schema of case files on stdout
+    #[command(hide = true)]
+    Schema,
+}
+
+/// Where kernels and cases come from.
+#[derive(Debug, Clone, Args)]
+pub struct Sources {
+    /// kernel: a definition's name, `all`, or a path (bzImage, vmlinux, build tree); repeatable [default: debian-6.1 debian-6.12]
+    #[arg(short = 'k', long = "kernel", value_name = "SPEC")]
+    pub kernels: Vec<String>,
+    /// further kernel parameters for every guest
+    #[arg(long, value_name = "PARAMS", default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// case files from this directory instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub cases: Option<PathBuf>,
+    /// kernel definitions from this directory instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub kernels_dir: Option<PathBuf>,
+}
+
+/// `memhp run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// cases: FOLDER/CASE with * and ?, whole ids, or paths of .yaml files; all without any
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sources: Sources,
+    /// guests at once
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<u32>,
+    /// where results go [default: ./memhp-out/TIMESTAMP]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// what stdout carries
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// what the exit status means
+    #[arg(long, value_enum, default_value_t = Exit::Memhp)]
+    pub exit: Exit,
+    /// run part I of N (from 1, over sorted ids)
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<String>,
+    /// run everything N times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub repeat: u32,
+    /// seed of all random choices
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// SKIP and MISS count as ERROR
+    #[arg(long)]
+    pub require: bool,
+    /// start nothing new after the first failure that is not known
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// print what would run, and QEMU's command lines, and end
+    #[arg(long)]
+    pub dry_run: bool,
+    /// install what is missing first (apt; asks sudo when not root)
+    #[arg(long)]
+    pub setup: bool,
+    /// known issues count as failures
+    #[arg(long)]
+    pub no_known_issues: bool,
+    /// boot every guest, restore it from a template, or what fits
+    #[arg(long, value_enum, default_value_t = Boot::Auto)]
+    pub boot: Boot,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub host: HostArgs,
+}
+
+/// How guests run on this host.
+#[derive(Debug, Clone, Args)]
+pub struct HostArgs {
+    /// accelerator; auto proves KVM by running a guest
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// multiply every deadline (debug kernels, slow hosts)
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    pub timeout_scale: f64,
+    /// QEMU to use [default: qemu-system-x86_64 on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// further QEMU arguments, split at blanks
+    #[arg(long, value_name = "STR", default_value = "", allow_hyphen_values = true)]
+    pub qemu_args: String,
+    /// boot memory of guests whose case does not say
+    #[arg(short = 'm', long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// virtual processors of guests whose case does not say
+    #[arg(long, value_name = "N")]
+    pub smp: Option<u32>,
+    /// QEMU waits for gdb on this TCP port of the loopback address; one guest at a time, no deadlines
+    #[arg(long, value_name = "PORT")]
+    pub gdb: Option<u16>,
+}
+
+/// `memhp list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// as for run
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sources: Sources,
+    /// output
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+/// `memhp kernels`.
+#[derive(Debug, Clone, Args)]
+pub struct KernelsArgs {
+    /// list (the default), fetch or update
+    #[command(subcommand)]
+    pub action: Option<KernelsAction>,
+    /// output
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text, global = true)]
+    pub format: TextOrJson,
+    /// kernel definitions from this directory instead of the built-in ones
+    #[arg(long, value_name = "DIR", global = true)]
+    pub kernels_dir: Option<PathBuf>,
+}
+
+/// What to do with kernels.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KernelsAction {
+    /// definitions, and what they resolve to
+    List,
+    /// fetch now what a run would fetch
+    Fetch {
+        /// definitions; `all` for every one
+        names: Vec<String>,
+    },
+    /// move kernels.lock to the newest of each series
+    Update {
+        /// definitions; all without any
+        names: Vec<String>,
+    },
+}
+
+/// `memhp predict`.
+#[derive(Debug, Clone, Args)]
+pub struct PredictArgs {
+    /// a kernel as for run, or VERSION:default=offline|online|online_kernel|online_movable for one that is not at hand
+    #[arg(short = 'k', long = "kernel", value_name = "SPEC")]
+    pub kernel: String,
+    /// kernel parameters
+    #[arg(long, value_name = "PARAMS", default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// written to auto_online_blocks before plugging
+    #[arg(long, value_name = "V")]
+    pub auto_online_blocks: Option<String>,
+    /// boot memory of the guest
+    #[arg(long, value_name = "M", default_value = "512M")]
+    pub memory: String,
+    /// take the command line compiled into the kernel (CONFIG_CMDLINE) into account
+    #[arg(long)]
+    pub cmdline_config: bool,
+    /// DIMM to plug; repeatable
+    #[arg(long, value_name = "SIZE", required = true)]
+    pub plug: Vec<String>,
+    /// output
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+    /// kernel definitions from this directory instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub kernels_dir: Option<PathBuf>,
+}
+
+/// `memhp parse`.
+#[derive(Debug, Clone, Args)]
+pub struct ParseArgs {
+    /// directory of a saved run
+    pub dir: PathBuf,
+    /// what stdout carries
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// what the exit status means
+    #[arg(long, value_enum, default_value_t = Exit::Memhp)]
+    pub exit: Exit,
+    /// SKIP and MISS count as ERROR
+    #[arg(long)]
+    pub require: bool,
+    /// known issues count as failures
+    #[arg(long)]
+    pub no_known_issues: bool,
+}
+
+/// `memhp doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// output
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+    /// QEMU to look at
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+}
+
+/// `memhp shell`.
+#[derive(Debug, Clone, Args)]
+pub struct ShellArgs {
+    /// a kernel as for run
+    #[arg(short = 'k', long = "kernel", value_name = "SPEC")]
+    pub kernel: String,
+    /// further kernel parameters
+    #[arg(long, value_name = "PARAMS", default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// kernel definitions from this directory instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub kernels_dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub host: HostArgs,
+}
+
+/// What stdout carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// a line a scenario, and a summary
+    Human,
+    /// KTAP version 1
+    Ktap,
+    /// the event log
+    Jsonl,
+}
+
+/// Text or JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJson {
+    /// lines
+    Text,
+    /// JSON
+    Json,
+}
+
+/// What the exit status means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Exit {
+    /// 1 FAIL, 3 ERROR or MISS, 0 else
+    Memhp,
+    /// kselftest: 4 when all is skipped
+    Kselftest,
+    /// git bisect run: 0 good, 1 bad, 125 not judged, 128 cannot go on
+    Bisect,
+}
+
+/// Boot mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Boot {
+    /// restore where the case allows it
+    Auto,
+    /// restore, else MISS
+    Fork,
+    /// boot every guest
+    Cold,
+}
+
+/// Accelerator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM if a guest runs with it, else TCG
+    Auto,
+    /// KVM or nothing
+    Kvm,
+    /// emulation
+    Tcg,
+}

@@ -1,0 +1,35 @@
+//! Why a verb could not do its work, with the exit status that says so.
+
+use std::fmt;
+
+/// A message for stderr and an exit status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// what was wrong and what to do
+    pub message: String,
+    /// 2: usage or nothing selected; 3: the host or the harness
+    pub status: i32,
+}
+
+impl Failure {
+    /// The command line, a case file or a kernel path is wrong.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), status: 2 }
+    }
+
+    /// The host cannot do it.
+    pub fn host(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), status: 3 }
+    }
+
+    /// A kernel cannot be had: usage where the spec is wrong, the host's fault where fetching failed.
+    pub fn kernel(error: crate::kernel::KernelError) -> Self {
+        if error.is_usage() { Self::usage(error) } else { Self::host(error) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,271 @@
+//! `memhp run`: resolve everything, run the plan, write every report.
+
+use super::args::{Accel as AccelArg, Boot, Format, RunArgs};
+use super::failure::Failure;
+use super::sources;
+use crate::event::{self, Kind};
+use crate::kernel::Kernel;
+use crate::report::{self, Reports};
+use crate::run::host::Host;
+use crate::run::plan::{self, Planned};
+use crate::run::schedule::{self, News};
+use crate::run::spec;
+use crate::verdict::known::{Entry, Reproduces};
+use crate::verdict::{self, ExitOptions, Known, Mode, Signal};
+use crate::vm::arch::Arch;
+use crate::vm::{Accel, Boot as VmBoot, Qemu, accel};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Runs; the exit status.
+pub fn run(args: &RunArgs) -> Result<i32, Failure> {
+    if args.setup {
+        super::setup::install()?;
+    }
+    if args.boot == Boot::Fork {
+        return Err(Failure::usage("--boot fork: this build boots every guest; use --boot auto or cold"));
+    }
+    let shard = args.shard.as_deref().map(parse_shard).transpose()?;
+    crate::vm::sweep(&crate::vm::run_base()).map_err(Failure::host)?;
+    let qemu = Qemu::find(args.host.qemu.as_deref(), Arch::X86_64).map_err(|e| missing_tool(args, e))?;
+    let mut resolved = sources::kernels(&args.sources.kernels, args.sources.kernels_dir.as_deref())?;
+    let chosen = sources::scenarios(&args.patterns, &args.sources, &resolved.all)?;
+    let mut host = host(args, qemu)?;
+    prove(args, &mut host, &resolved.all, &mut resolved.notices)?;
+    let subjects = super::subjects::of(&resolved.all, Some(&host))?;
+    let kernels: Vec<_> = resolved.all.iter().map(Arc::clone).zip(subjects).collect();
+    let mut plan = plan::plan(chosen, &kernels, &args.sources.append, args.seed);
+    if let Some((part, of)) = shard {
+        plan = plan::shard(plan, part, of);
+    }
+    if args.dry_run {
+        return dry_run(&plan, &host);
+    }
+    host.known =
+        (!args.no_known_issues && args.exit != super::args::Exit::Bisect).then(|| known(args)).transpose()?;
+    let plan: Vec<Planned> = (0..args.repeat.max(1)).flat_map(|_| plan.clone()).collect();
+    let out = args.out.clone().unwrap_or_else(default_out);
+    let issues = issues(&known(args)?);
+    let reports = Reports::open(&out, stdout_format(args.format), issues).map_err(Failure::host)?;
+    let mut session = Session { reports, out, fail_fast: args.fail_fast, host: &host, ends: Vec::new() };
+    session.say(None, Kind::RunStart(start_of(args, &host, &kernels)))?;
+    for text in resolved.notices {
+        session.say(None, Kind::Notice { text })?;
+    }
+    session.say(None, Kind::Plan { scenarios: plan.iter().map(|p| p.id.clone()).collect() })?;
+    let jobs = args.jobs.map_or_else(cores, |j| j.max(1) as usize);
+    let mut trouble = None;
+    super::signals::with_signals(&host, || {
+        schedule::run(&host, &plan, jobs, &mut |planned, news| {
+            if let Err(failure) = session.take(planned, news) {
+                host.stop();
+                trouble.get_or_insert(failure);
+            }
+        });
+        Ok(())
+    })?;
+    finish(args, &host, session, trouble)
+}
+
+fn finish(
+    args: &RunArgs,
+    host: &Host,
+    mut session: Session<'_>,
+    trouble: Option<Failure>,
+) -> Result<i32, Failure> {
+    let signal = host.signal().map(|s| if s == 2 { Signal::Interrupt } else { Signal::Terminate });
+    let options = ExitOptions { mode: exit_mode(args.exit), require: args.require, signal };
+    let status = verdict::exit_status(&session.ends, options);
+    let signal = signal.map(|s| s.name().to_string());
+    session.say(None, Kind::RunEnd { status, signal })?;
+    session.reports.finish().map_err(Failure::host)?;
+    trouble.map_or(Ok(status), Err)
+}
+
+/// What is going on, for the reports.
+struct Session<'a> {
+    reports: Reports,
+    out: PathBuf,
+    fail_fast: bool,
+    host: &'a Host,
+    ends: Vec<event::ScenarioEnd>,
+}
+
+impl Session<'_> {
+    fn say(&mut self, scenario: Option<&str>, kind: Kind) -> Result<(), Failure> {
+        self.reports.take(scenario, kind).map_err(Failure::host)
+    }
+
+    fn take(&mut self, planned: &Planned, news: News) -> Result<(), Failure> {
+        match news {
+            News::Entry(kind) => self.say(Some(&planned.id), kind),
+            News::End(end) => {
+                let (end, remains) = *end;
+                super::folder::write(&self.out, planned, self.host, &end, &remains)?;
+                if self.fail_fast && end.verdict == verdict::Verdict::Fail && end.known.is_none() {
+                    self.host.no_more();
+                }
+                self.ends.push(end.clone());
+                self.say(Some(&planned.id), Kind::ScenarioEnd(end))
+            }
+        }
+    }
+}
+
+fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
+    let mut host = Host::new(qemu, Accel::Tcg, args.host.timeout_scale).map_err(Failure::host)?;
+    host.qemu_args = args.host.qemu_args.split_whitespace().map(str::to_string).collect();
+    if let Some(port) = args.host.gdb {
+        host.qemu_args.extend(["-gdb".into(), format!("tcp:127.0.0.1:{port}"), "-S".into()]);
+    }
+    host.memory.clone_from(&args.host.memory);
+    host.smp = args.host.smp;
+    host.repeat_options = repeat_options(args);
+    Ok(host)
+}
+
+/// Finds the accelerator by running the first kernel as a guest.
+fn prove(
+    args: &RunArgs,
+    host: &mut Host,
+    kernels: &[Arc<Kernel>],
+    notices: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let wish = match args.host.accel {
+        AccelArg::Auto => accel::Wish::Auto,
+        AccelArg::Kvm => accel::Wish::Kvm,
+        AccelArg::Tcg => accel::Wish::Tcg,
+    };
+    let Some(kernel) = kernels.first() else { return Ok(()) };
+    let machine = spec::machine(&crate::case::schema::Machine::default(), host).map_err(Failure::usage)?;
+    let boot = VmBoot {
+        kernel: kernel.boot.clone(),
+        initrd: Some(host.plain_initramfs().map_err(Failure::host)?),
+        cmdline: spec::PROBE.to_string(),
+    };
+    let cache = crate::kernel::Cache::of_user().map_err(Failure::kernel)?;
+    let choice = accel::choose(wish, &host.qemu, &machine, &boot, cache.root()).map_err(Failure::host)?;
+    host.accel = choice.accel;
+    if let Some(why) = choice.why {
+        let notice = format!("emulating (TCG): {why}");
+        eprintln!("memhp: {notice}");
+        notices.push(notice);
+    }
+    Ok(())
+}
+
+fn known(args: &RunArgs) -> Result<Known, Failure> {
+    args.sources.cases.as_deref().map_or_else(Known::embedded, Known::from_dir).map_err(Failure::usage)
+}
+
+/// Known issues as the reports need them.
+pub fn issues(known: &Known) -> Vec<report::Issue> {
+    let one = |e: &Entry| report::Issue {
+        id: e.id.clone(),
+        reason: e.reason.clone(),
+        link: e.link.clone(),
+        always: e.reproduces == Reproduces::Always,
+    };
+    known.entries().iter().map(one).collect()
+}
+
+fn repeat_options(args: &RunArgs) -> String {
+    let kernels = args.sources.kernels.iter().map(|k| format!(" -k {}", report::quote(k)));
+    let mut options: String = kernels.collect();
+    if !args.sources.append.is_empty() {
+        options += &format!(" --append {}", report::quote(&args.sources.append));
+    }
+    if let Some(dir) = &args.sources.cases {
+        options += &format!(" --cases {}", report::quote(&dir.display().to_string()));
+    }
+    if args.seed != 1 {
+        options += &format!(" --seed {}", args.seed);
+    }
+    options
+}
+
+fn start_of(
+    args: &RunArgs,
+    host: &Host,
+    kernels: &[(Arc<Kernel>, crate::policy::Subject)],
+) -> event::RunStart {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let identity = |k: &Kernel| serde_json::to_value(k.identity()).unwrap_or(serde_json::Value::Null);
+    event::RunStart {
+        memhp: env!("CARGO_PKG_VERSION").into(),
+        argv: std::env::args().collect(),
+        unix_time: now.map_or(0, |d| d.as_secs()),
+        qemu: host.qemu.version.to_string(),
+        accel: host.accel.word().into(),
+        seed: args.seed,
+        kernels: kernels.iter().map(|(k, _)| (k.name.clone(), identity(k))).collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn dry_run(plan: &[Planned], host: &Host) -> Result<i32, Failure> {
+    let mut text = String::new();
+    for planned in plan {
+        match &planned.skip {
+            Some(reason) => text += &format!("skip {}: {reason}\n", planned.id),
+            None => {
+                let spec = spec::of(host, planned).map_err(Failure::host)?;
+                text += &format!("run {}\n    {}\n", planned.id, spec.proof());
+            }
+        }
+    }
+    super::print(&text);
+    Ok(0)
+}
+
+fn parse_shard(text: &str) -> Result<(usize, usize), Failure> {
+    let wrong = || Failure::usage(format!("--shard {text:?}: want I/N with 1 <= I <= N"));
+    let (part, of) = text.split_once('/').ok_or_else(wrong)?;
+    let (part, of) = (part.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
+    if part >= 1 && part <= of { Ok((part, of)) } else { Err(wrong()) }
+}
+
+fn default_out() -> PathBuf {
+    PathBuf::from("memhp-out").join(report::timestamp(std::time::SystemTime::now()))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn stdout_format(format: Format) -> report::Stdout {
+    match format {
+        Format::Human => report::Stdout::Human,
+        Format::Ktap => report::Stdout::Ktap,
+        Format::Jsonl => report::Stdout::Jsonl,
+    }
+}
+
+/// What the exit status means.
+pub fn exit_mode(exit: super::args::Exit) -> Mode {
+    match exit {
+        super::args::Exit::Memhp => Mode::Normal,
+        super::args::Exit::Kselftest => Mode::Kselftest,
+        super::args::Exit::Bisect => Mode::Bisect,
+    }
+}
+
+/// Under bisect a missing tool must stop the bisection.
+fn missing_tool(args: &RunArgs, error: impl std::fmt::Display) -> Failure {
+    let mut failure = Failure::host(error);
+    if args.exit == super::args::Exit::Bisect {
+        failure.status = 128;
+    }
+    failure
+}
+
+/// Host and the only kernel of a `shell`.
+pub fn host_and_kernel(args: &RunArgs) -> Result<(Host, Arc<Kernel>), Failure> {
+    let qemu = Qemu::find(args.host.qemu.as_deref(), Arch::X86_64).map_err(Failure::host)?;
+    let mut resolved = sources::kernels(&args.sources.kernels, args.sources.kernels_dir.as_deref())?;
+    let one = || Failure::usage("-k all: the shell takes one kernel");
+    let kernel = (resolved.all.len() == 1).then(|| Arc::clone(&resolved.all[0])).ok_or_else(one)?;
+    let mut host = host(args, qemu)?;
+    prove(args, &mut host, &resolved.all, &mut resolved.notices)?;
+    Ok((host, kernel))
+}

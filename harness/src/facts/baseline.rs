@@ -1,0 +1,152 @@
+//! The model's starting point, from the state at boot: what memory is early, which blocks there are, in which zones.
+//!
+//! DIMMs on QEMU's command line are not in the firmware's memory map; ACPI adds them during boot like hot-plugged
+//! ones, so what they contribute is taken off the zones' numbers (kernel: present_early_pages does not count them).
+
+use super::error::FactError;
+use super::parse_blocks::BlockFacts;
+use super::snapshot::Snapshot;
+use crate::policy::{Block, BlockState, Dimm, EarlyZone, Layout, Zone};
+use std::collections::BTreeMap;
+
+impl Layout {
+    /// Derives the layout from a snapshot that was taken at boot, before anything was plugged or written.
+    ///
+    /// `dimms` are those on QEMU's command line. `vmemmap_pages` tells for a DIMM how many pages of each of its
+    /// blocks hold the block's own memmap (memmap_on_memory in effect), 0 otherwise.
+    ///
+    /// # Errors
+    /// [`FactError::Baseline`] where the state at boot is not one that boot alone can make (a boot block that is
+    /// offline, a block on several nodes) or does not tell enough.
+    pub fn from_boot(
+        snapshot: &Snapshot,
+        dimms: &BTreeMap<String, Dimm>,
+        vmemmap_pages: &dyn Fn(&Dimm) -> u64,
+    ) -> Result<Self, FactError> {
+        let mut layout = Self {
+            block_bytes: snapshot.block_bytes,
+            early: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            dimms: dimms.clone(),
+            remembered: BTreeMap::new(),
+        };
+        for (&number, facts) in &snapshot.blocks {
+            let dimm = dimms.iter().find(|(_, d)| layout.block_range(d.addr, d.size).contains(&number));
+            if dimm.is_none() && facts.state != BlockState::Online {
+                return Err(FactError::Baseline(format!("memory{number} of boot memory is {}", facts.state)));
+            }
+            let block = Block {
+                node: node_of(number, facts)?,
+                state: facts.state,
+                zone: zone_of(snapshot, &layout, number, facts)?,
+                dimm: dimm.map(|(name, _)| name.clone()),
+                vmemmap_pages: dimm.map_or(0, |(_, d)| vmemmap_pages(d)),
+            };
+            layout.blocks.insert(number, block);
+        }
+        for (key, facts) in &snapshot.zoneinfo.zones {
+            let Some(zone) = Zone::parse(&key.1) else { continue };
+            if facts.spanned > 0 && facts.start_pfn.is_none() {
+                let (node, name) = key;
+                return Err(FactError::Baseline(format!("node {node} {name} spans pages but has none")));
+            }
+            let whole = EarlyZone {
+                start_pfn: facts.start_pfn.unwrap_or(0),
+                spanned: facts.spanned,
+                present: facts.present,
+                managed: facts.managed,
+                cma: facts.cma.unwrap_or(0),
+            };
+            let early = without_dimms(snapshot, &layout, (key.0, zone), whole)?;
+            layout.early.insert((key.0, zone), early);
+        }
+        Ok(layout)
+    }
+}
+
+/// Zones of `node` whose span touches block `number`, in the kernel's order.
+fn spans_over(snapshot: &Snapshot, layout: &Layout, node: u32, number: u32) -> Vec<Zone> {
+    let (first, pages) = (layout.first_pfn(number), layout.block_pages());
+    let touches = |zone: &Zone| {
+        let facts = snapshot.zoneinfo.zones.get(&(node, zone.name().to_string()));
+        let start = facts.and_then(|f| Some((f.start_pfn?, f.spanned)));
+        start.is_some_and(|(start, spanned)| start < first + pages && first < start + spanned)
+    };
+    Zone::ALL.into_iter().filter(touches).collect()
+}
+
+/// The lowest node of a block: boot blocks may link to several; without CONFIG_NUMA there is no link and node 0.
+fn node_of(number: u32, facts: &BlockFacts) -> Result<u32, FactError> {
+    let without_numa = facts.names.iter().all(|n| !n.starts_with("node"));
+    match facts.nodes.first() {
+        Some(node) => Ok(*node),
+        None if without_numa => Ok(0),
+        None => Err(FactError::Baseline(format!("memory{number} has a node that is not a link"))),
+    }
+}
+
+/// `valid_zones` of an online block; without CONFIG_MEMORY_HOTREMOVE the only zone that spans it.
+fn zone_of(
+    snapshot: &Snapshot,
+    layout: &Layout,
+    number: u32,
+    facts: &BlockFacts,
+) -> Result<Option<Zone>, FactError> {
+    if facts.state != BlockState::Online {
+        return Ok(None);
+    }
+    match facts.valid_zones.as_deref() {
+        Some("none") => Ok(None),
+        Some(word) => Zone::parse(word)
+            .map(Some)
+            .ok_or_else(|| FactError::Baseline(format!("memory{number} is online in zone {word:?}"))),
+        None => match spans_over(snapshot, layout, node_of(number, facts)?, number).as_slice() {
+            [zone] => Ok(Some(*zone)),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// Takes the online blocks of DIMMs off a zone.
+fn without_dimms(
+    snapshot: &Snapshot,
+    layout: &Layout,
+    key: (u32, Zone),
+    whole: EarlyZone,
+) -> Result<EarlyZone, FactError> {
+    let in_zone = |b: &&Block| b.dimm.is_some() && (b.node, b.zone) == (key.0, Some(key.1));
+    let cold: Vec<&Block> = layout.blocks.values().filter(in_zone).collect();
+    if cold.is_empty() {
+        return Ok(whole);
+    }
+    let odd = || FactError::Baseline(format!("node {} {} is smaller than its DIMM blocks", key.0, key.1));
+    let pages = cold.len() as u64 * layout.block_pages();
+    let own_memmap: u64 = cold.iter().map(|b| b.vmemmap_pages).sum();
+    let present = whole.present.checked_sub(pages).ok_or_else(odd)?;
+    let managed = whole.managed.checked_sub(pages - own_memmap).ok_or_else(odd)?;
+    if present == 0 {
+        return match managed {
+            0 => Ok(EarlyZone { cma: whole.cma, ..EarlyZone::default() }),
+            _ => Err(odd()),
+        };
+    }
+    let end = early_end(snapshot, layout, key)?;
+    if end <= whole.start_pfn {
+        return Err(odd());
+    }
+    Ok(EarlyZone { spanned: end - whole.start_pfn, present, managed, ..whole })
+}
+
+/// Where the boot memory of a zone ends: DIMMs lie above all RAM that the firmware reports, so this is the end of RAM
+/// in the last boot block of the node.
+fn early_end(snapshot: &Snapshot, layout: &Layout, key: (u32, Zone)) -> Result<u64, FactError> {
+    let unknown = || FactError::Baseline(format!("cannot tell where node {} {} ended at boot", key.0, key.1));
+    let boot = |(_, b): &(&u32, &Block)| b.dimm.is_none() && b.node == key.0;
+    let (&number, _) = layout.blocks.iter().rev().find(boot).ok_or_else(unknown)?;
+    let first = layout.first_pfn(number) * crate::policy::PAGE_BYTES;
+    let last = first + layout.block_bytes - 1;
+    let regions = snapshot.iomem.as_ref().ok_or_else(unknown)?.iter();
+    let ram = regions.filter(|r| r.name == "System RAM" && r.start <= last && r.end >= first);
+    let end = ram.map(|r| r.end.min(last) + 1).max().ok_or_else(unknown)?;
+    Ok(end / crate::policy::PAGE_BYTES)
+}

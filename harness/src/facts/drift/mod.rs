@@ -1,0 +1,13 @@
+//! What must come back, and what must not creep, when memory is plugged and unplugged again and again.
+//!
+//! [`back`] compares one snapshot with the baseline, without any model: after a full unplug all of that is exact.
+//! What is never exact (free memory, slab objects) is sampled after every round ([`Sample`]) and tested as a series
+//! ([`flat`]).
+
+mod back;
+mod sample;
+mod series;
+
+pub use back::back;
+pub use sample::{PATHS, SLAB_DIR, Sample, settle};
+pub use series::{Short, WARM_UP, flat};

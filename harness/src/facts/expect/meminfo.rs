@@ -1,0 +1,93 @@
+//! Totals of /proc/meminfo, and the counters of memory maps in /proc/vmstat.
+
+use super::{Scene, expect_eq};
+use crate::finding::Finding;
+use crate::policy::{Layout, PAGE_BYTES};
+
+/// Pages of memory map for one section: 2^15 struct pages of 64 bytes.
+const SECTION_MEMMAP_PAGES: u64 = (super::zones::SECTION_PAGES * 64) / PAGE_BYTES;
+
+pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let get = |name: &str| scene.now.meminfo.get(name).copied();
+    let total = get("MemTotal").unwrap_or(0);
+    let rule = "mm/page_alloc.c:adjust_managed_page_count: totalram is the sum of the zones' managed pages";
+    expect_eq(findings, "meminfo.MemTotal", "", scene.now.managed_pages() * 4, total, rule);
+    if let Some(free) = get("MemFree").filter(|f| *f > total) {
+        let rule = "mm/page_alloc.c: only managed pages can be free";
+        findings.push(Finding::new("meminfo.MemFree", "", format!("at most {total}"), free, rule));
+    }
+    check_commit_limit(scene, total, findings);
+    check_direct_map(scene, findings);
+    check_memmap_pages(scene, findings);
+    if let Some(corrupted) = get("HardwareCorrupted") {
+        let before = scene.base.snapshot.meminfo.get("HardwareCorrupted").copied().unwrap_or(0);
+        let rule = "mm/memory-failure.c:num_poisoned_pages: nothing was poisoned";
+        expect_eq(findings, "meminfo.HardwareCorrupted", "", before, corrupted, rule);
+    }
+}
+
+/// mm/util.c:vm_commit_limit.
+fn check_commit_limit(scene: &Scene<'_>, total: u64, findings: &mut Vec<Finding>) {
+    let knob =
+        |name: &str| -> Option<u64> { scene.now.knobs.get(&format!("/proc/sys/vm/{name}"))?.parse().ok() };
+    let get = |name: &str| scene.now.meminfo.get(name).copied();
+    let (Some(limit), Some(ratio), Some(by_kbytes)) =
+        (get("CommitLimit"), knob("overcommit_ratio"), knob("overcommit_kbytes"))
+    else {
+        return;
+    };
+    // all sizes of huge pages; kernels before 4.18 and those without hugetlb print none
+    let huge = get("Hugetlb").unwrap_or(0);
+    let allowed = match by_kbytes {
+        0 => (total / 4).saturating_sub(huge / 4) * ratio / 100,
+        kbytes => kbytes / 4,
+    };
+    let expected = allowed * 4 + get("SwapTotal").unwrap_or(0);
+    expect_eq(findings, "meminfo.CommitLimit", "", expected, limit, "mm/util.c:vm_commit_limit");
+}
+
+/// The kernel's mapping of all memory grows and shrinks by exactly the DIMMs; splitting pages keeps the sum.
+fn check_direct_map(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let sum = |s: &super::Snapshot| -> Option<i128> {
+        let sizes = ["DirectMap4k", "DirectMap2M", "DirectMap1G"].iter();
+        let kb: Vec<u64> = sizes.filter_map(|n| s.meminfo.get(*n).copied()).collect();
+        (!kb.is_empty()).then(|| kb.iter().map(|v| i128::from(*v)).sum())
+    };
+    let dimms = |l: &Layout| -> i128 { super::added(l).map(|(_, d)| i128::from(d.size / 1024)).sum() };
+    let (Some(before), Some(seen)) = (sum(scene.base.snapshot), sum(scene.now)) else { return };
+    let expected = before + dimms(scene.layout) - dimms(scene.base.layout);
+    let rule = "arch/x86/mm: kernel_physical_mapping_init, remove_pagetable: update_page_count";
+    expect_eq(findings, "meminfo.DirectMap", "", expected, seen, rule);
+}
+
+/// nr_memmap_pages counts what add_memory() allocates, nr_memmap_boot_pages what boot did (6.11 and later).
+///
+/// Exact only where the baseline shows that nothing else is counted (page_ext) and struct page has 64 bytes;
+/// elsewhere both must be back at the baseline when no more DIMMs are plugged than then.
+fn check_memmap_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let (base, now) = (scene.base.snapshot, scene.now);
+    let Some(boot) = base.vm("nr_memmap_boot_pages") else { return };
+    let rule = "mm/sparse-vmemmap.c, mm/sparse.c: memmap_pages_add with every section added and removed";
+    expect_eq(
+        findings,
+        "vmstat.nr_memmap_boot_pages",
+        "",
+        boot,
+        now.vm("nr_memmap_boot_pages").unwrap_or(0),
+        rule,
+    );
+    let sections = |l: &Layout, hot: bool| {
+        let blocks = l.blocks.values().filter(|b| b.dimm.is_some() == hot).count() as u64;
+        blocks * (l.block_pages() / super::zones::SECTION_PAGES)
+    };
+    let before = base.vm("nr_memmap_pages").unwrap_or(0);
+    let seen = now.vm("nr_memmap_pages").unwrap_or(0);
+    let (hot_before, hot) = (sections(scene.base.layout, true), sections(scene.layout, true));
+    let plain = boot == sections(scene.base.layout, false) * SECTION_MEMMAP_PAGES
+        && before == hot_before * SECTION_MEMMAP_PAGES;
+    if plain {
+        expect_eq(findings, "vmstat.nr_memmap_pages", "", hot * SECTION_MEMMAP_PAGES, seen, rule);
+    } else if hot == hot_before {
+        expect_eq(findings, "vmstat.nr_memmap_pages", "", before, seen, rule);
+    }
+}

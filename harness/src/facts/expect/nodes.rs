@@ -1,0 +1,119 @@
+//! NUMA nodes: masks, links to blocks, per-node totals and the kernel threads that nodes with memory have.
+
+use super::{Scene, expect_eq, join};
+use crate::finding::Finding;
+use crate::policy::Zone;
+use std::collections::BTreeSet;
+
+const STATES: &str = "mm/memory_hotplug.c: node_set_state, node_clear_state with the first and the last page";
+const LINKS: &str =
+    "drivers/base/node.c:register_memory_blocks_under_node, unregister_memory_block_under_nodes";
+
+pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    check_threads(scene, findings);
+    if scene.base.snapshot.nodes.is_empty() {
+        return; // no CONFIG_NUMA
+    }
+    check_masks(scene, findings);
+    check_links(scene, findings);
+    for (node, facts) in &scene.now.nodes {
+        let zones = scene.now.zoneinfo.zones.iter().filter(|((n, _), _)| n == node);
+        let managed: u64 = zones.map(|(_, z)| z.managed).sum();
+        let total = facts.meminfo.get("MemTotal").copied().unwrap_or(0);
+        let rule = "mm/show_mem.c:si_meminfo_node: managed pages of the node's zones";
+        expect_eq(findings, "node.MemTotal", &format!("node {node}"), managed * 4, total, rule);
+    }
+}
+
+/// Nodes with a populated zone that `which` accepts.
+fn populated(scene: &Scene<'_>, which: impl Fn(&str) -> bool) -> BTreeSet<u32> {
+    let zones = scene.now.zoneinfo.zones.iter();
+    zones.filter(|((_, name), z)| z.present > 0 && which(name)).map(|((n, _), _)| *n).collect()
+}
+
+fn kernel_zone(name: &str) -> bool {
+    Zone::parse(name).is_some_and(|z| Zone::KERNEL.contains(&z))
+}
+
+fn check_threads(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let memory = populated(scene, |_| true);
+    let compaction = scene.base.snapshot.threads.iter().any(|t| t.starts_with("kcompactd"));
+    let mut expected: BTreeSet<String> = memory.iter().map(|n| format!("kswapd{n}")).collect();
+    if compaction {
+        expected.extend(memory.iter().map(|n| format!("kcompactd{n}")));
+    }
+    let rule = "mm/memory_hotplug.c:online_pages, offline_pages: kswapd_run, kswapd_stop, kcompactd_run, kcompactd_stop";
+    expect_eq(findings, "threads", "", join(&expected), join(&scene.now.threads), rule);
+}
+
+fn check_masks(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let base = &scene.base.snapshot.masks;
+    let mask = |name: &str| scene.now.masks.get(name).cloned().unwrap_or_default();
+    for name in ["possible", "has_cpu"].iter().filter(|n| base.contains_key(**n)) {
+        expect_eq(findings, "node.mask", name, join(&base[*name]), join(mask(name)), "does not change here");
+    }
+    let has_memory = populated(scene, |_| true);
+    expect_eq(findings, "node.mask", "has_memory", join(has_memory), join(mask("has_memory")), STATES);
+    let has_normal = populated(scene, kernel_zone);
+    expect_eq(
+        findings,
+        "node.mask",
+        "has_normal_memory",
+        join(has_normal),
+        join(mask("has_normal_memory")),
+        STATES,
+    );
+    let online = online(scene, &mask("online"));
+    let rule = "mm/memory_hotplug.c:__try_online_node, try_offline_node: a node with blocks or CPUs";
+    expect_eq(findings, "node.mask", "online", join(&online), join(mask("online")), rule);
+    let listed = join(scene.now.nodes.keys());
+    expect_eq(
+        findings,
+        "node.directories",
+        "",
+        join(mask("online")),
+        listed,
+        "drivers/base/node.c:__register_one_node",
+    );
+    let printed: BTreeSet<u32> = scene.now.zoneinfo.zones.keys().map(|(n, _)| *n).collect();
+    expect_eq(
+        findings,
+        "node.zoneinfo",
+        "",
+        join(mask("online")),
+        join(printed),
+        "mm/vmstat.c:frag_start: online nodes",
+    );
+}
+
+/// Nodes that must be online. One that boot brought online without blocks or CPUs stays so until it had blocks, which
+/// a look at the present cannot tell: there the kernel's word is taken.
+fn online(scene: &Scene<'_>, seen: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let base = &scene.base.snapshot.masks;
+    let get = |name: &str| base.get(name).cloned().unwrap_or_default();
+    let mut online: BTreeSet<u32> = scene.layout.blocks.values().map(|b| b.node).collect();
+    online.extend(get("has_cpu"));
+    let boot_only: Vec<u32> = get("online").difference(&online).copied().collect();
+    online.extend(boot_only.into_iter().filter(|n| seen.contains(n) || had_boot_memory(scene, *n)));
+    online
+}
+
+fn had_boot_memory(scene: &Scene<'_>, node: u32) -> bool {
+    scene.base.layout.blocks.values().any(|b| b.dimm.is_none() && b.node == node)
+}
+
+/// Blocks link to nodes and nodes to blocks; a block of a DIMM to exactly the DIMM's node.
+fn check_links(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    for (number, facts) in &scene.now.blocks {
+        let Some(block) = scene.layout.blocks.get(number) else { continue };
+        let expected = match scene.base.snapshot.blocks.get(number) {
+            Some(boot) if block.dimm.is_none() => join(&boot.nodes),
+            _ => block.node.to_string(),
+        };
+        expect_eq(findings, "block.node", &format!("memory{number}"), expected, join(&facts.nodes), LINKS);
+    }
+    for (node, facts) in &scene.now.nodes {
+        let linking = scene.now.blocks.iter().filter(|(_, b)| b.nodes.contains(node)).map(|(n, _)| n);
+        expect_eq(findings, "node.links", &format!("node {node}"), join(linking), join(&facts.blocks), LINKS);
+    }
+}

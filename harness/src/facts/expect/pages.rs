@@ -1,0 +1,125 @@
+//! Flags of the pages of a block (/proc/kpageflags).
+
+use super::expect_eq;
+use crate::finding::Finding;
+use crate::policy::{Block, BlockState, Layout};
+use crate::version::Version;
+use std::collections::BTreeMap;
+
+/// KPF_HWPOISON (include/uapi/linux/kernel-page-flags.h).
+const HWPOISON: u8 = 19;
+/// KPF_NOPAGE.
+const NOPAGE: u8 = 20;
+/// KPF_RESERVED (include/linux/kernel-page-flags.h).
+const RESERVED: u8 = 32;
+/// KPF_OWNER_PRIVATE: PG_vmemmap_self_hosted is PG_owner_priv_1.
+const SELF_HOSTED: u8 = 37;
+/// No flag at all ([`wire::Answer::Flags`]).
+const NO_FLAGS: u8 = 255;
+
+/// Judges the flags of all pages of block `number` (what [`wire::Ask::ScanPages`] counts over exactly the block).
+///
+/// Online: every page has a struct page and none is poisoned; in a block of a DIMM only the block's own memmap is
+/// self-hosted, and reserved before 6.11. Offline: no page is shown. Boot memory is judged for poison only (it has
+/// holes and the firmware's reservations).
+pub fn check_pages(
+    version: Version,
+    layout: &Layout,
+    number: u32,
+    block: &Block,
+    flags: &BTreeMap<u8, u64>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let subject = format!("memory{number}");
+    let count = |bit: u8| flags.get(&bit).copied().unwrap_or(0);
+    let poison = "mm/memory-failure.c: nothing was poisoned";
+    expect_eq(&mut findings, "pages.hwpoison", &subject, 0, count(HWPOISON), poison);
+    match block.state {
+        BlockState::Online if block.dimm.is_some() => {
+            let rule = "fs/proc/page.c: pfn_to_online_page finds every page of an online block";
+            expect_eq(&mut findings, "pages.nopage", &subject, 0, count(NOPAGE), rule);
+            let rule = "mm/memory_hotplug.c:mhp_init_memmap_on_memory: the block's own memmap";
+            let reserved = if version.at_least(6, 11) { 0 } else { block.vmemmap_pages };
+            expect_eq(&mut findings, "pages.reserved", &subject, reserved, count(RESERVED), rule);
+            if count(SELF_HOSTED) < block.vmemmap_pages {
+                let expected = format!("at least {}", block.vmemmap_pages);
+                findings.push(Finding::new("pages.memmap", subject, expected, count(SELF_HOSTED), rule));
+            }
+        }
+        BlockState::Offline => {
+            let rule = "fs/proc/page.c: pfn_to_online_page finds no page of an offline block";
+            let hidden = hidden(version, flags);
+            expect_eq(&mut findings, "pages.hidden", &subject, layout.block_pages(), hidden, rule);
+        }
+        BlockState::Online | BlockState::GoingOffline => {}
+    }
+    findings
+}
+
+/// Pages shown as not there: KPF_NOPAGE up to 6.12, zero in 6.18 and later; between them either.
+fn hidden(version: Version, flags: &BTreeMap<u8, u64>) -> u64 {
+    let count = |bit: u8| flags.get(&bit).copied().unwrap_or(0);
+    match version {
+        v if !v.at_least(6, 13) => count(NOPAGE),
+        v if v.at_least(6, 18) => count(NO_FLAGS),
+        _ => count(NOPAGE).max(count(NO_FLAGS)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{KERNELS, guest};
+    use super::*;
+
+    /// Facts that the flags of block `number` show.
+    fn facts(
+        kernel: &str,
+        stage: (&str, usize, &str),
+        number: u32,
+        edit: &dyn Fn(&mut BTreeMap<u8, u64>),
+    ) -> Vec<String> {
+        let guest = guest(kernel, stage.0, stage.1, stage.2);
+        let mut flags = guest.pages[&number].clone();
+        edit(&mut flags);
+        let block = &guest.layout.blocks[&number];
+        check_pages(guest.version, &guest.layout, number, block, &flags).into_iter().map(|f| f.fact).collect()
+    }
+
+    const MIXED: (&str, usize, &str) = ("one", 2, "32-39=offline 33=Movable 35=Movable 38=Movable");
+    const OWN_MEMMAP: (&str, usize, &str) = ("mom", 3, "32-36=Movable 34=offline");
+
+    #[test]
+    fn pages_of_healthy_blocks() {
+        for kernel in KERNELS {
+            for number in [32, 33, 34, 35] {
+                assert_eq!(facts(kernel, MIXED, number, &|_| ()), [""; 0], "{kernel} memory{number}");
+            }
+            for number in [34, 35] {
+                assert_eq!(facts(kernel, OWN_MEMMAP, number, &|_| ()), [""; 0], "{kernel} memory{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_odd_page_is_a_finding() {
+        for kernel in KERNELS {
+            let odd =
+                |bit: u8, number: u32| facts(kernel, MIXED, number, &|f| *f.entry(bit).or_default() += 1);
+            assert_eq!(odd(HWPOISON, 33), ["pages.hwpoison"]);
+            assert_eq!(odd(NOPAGE, 33), ["pages.nopage"]);
+            assert_eq!(odd(RESERVED, 33), ["pages.reserved"]);
+            let shown = facts(kernel, MIXED, 34, &|f| f.values_mut().for_each(|n| *n -= 1));
+            assert_eq!(shown, ["pages.hidden"], "{kernel}");
+        }
+    }
+
+    #[test]
+    fn a_block_must_hold_its_own_memmap() {
+        for kernel in ["6.12", "6.18", "7.3"] {
+            let found = facts(kernel, OWN_MEMMAP, 35, &|f| {
+                f.insert(SELF_HOSTED, 511);
+            });
+            assert_eq!(found, ["pages.memmap"], "{kernel}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Watermarks, lowmem reserves and min_free_kbytes, by the kernel's own arithmetic from the managed pages seen.
+//!
+//! Every online and offline ends in init_per_zone_wmark_min(), which recomputes them all. At boot the kernel computes
+//! them once and goes on freeing memory, so values of the baseline may stand as long as no zone's managed pages
+//! differ from the baseline's.
+
+use super::super::parse_zoneinfo::ZoneFacts;
+use super::{Scene, expect_eq, zone_subject};
+use crate::finding::Finding;
+use crate::policy::Zone;
+
+const WMARKS: &str = "mm/page_alloc.c:__setup_per_zone_wmarks";
+const RESERVE: &str =
+    "mm/page_alloc.c:setup_per_zone_lowmem_reserve: managed pages of the higher zones / ratio";
+const MIN_FREE: &str = "mm/page_alloc.c:calculate_min_free_kbytes: sqrt(16 * lowmem kB)";
+const VM: &str = "/proc/sys/vm";
+
+/// Is ZONE_MOVABLE treated like highmem? A change of the 6.x series; 6.1 does not have it and 6.12 has.
+fn movable_apart(scene: &Scene<'_>) -> bool {
+    let version = scene.context.version;
+    if !version.at_least(6, 2) {
+        return false;
+    }
+    if version.at_least(6, 12) {
+        return true;
+    }
+    // between them: the boot-time value of a Movable zone tells (an empty one has min 0 by the old rule, 32 by the new)
+    let movable = |((_, name), zone): &(&(u32, String), &ZoneFacts)| name == "Movable" && zone.managed == 0;
+    let zones = &scene.base.snapshot.zoneinfo.zones;
+    zones.iter().find(movable).is_none_or(|(_, z)| z.watermarks.get("min") == Some(&32))
+}
+
+/// What the formulas take in.
+struct Inputs {
+    min_free_kbytes: u64,
+    scale: u64,
+    lowmem_pages: u64,
+    movable_apart: bool,
+}
+
+impl Inputs {
+    fn of(scene: &Scene<'_>) -> Option<Self> {
+        let number = |name: &str| scene.now.knobs.get(&format!("{VM}/{name}"))?.parse().ok();
+        let movable_apart = movable_apart(scene);
+        let zones = scene.now.zoneinfo.zones.iter();
+        let low = zones.filter(|((_, name), _)| !(movable_apart && name == Zone::Movable.name()));
+        Some(Self {
+            min_free_kbytes: number("min_free_kbytes")?,
+            scale: number("watermark_scale_factor")?,
+            lowmem_pages: low.map(|(_, z)| z.managed).sum(),
+            movable_apart,
+        })
+    }
+
+    /// `min` without boost, and the step from each watermark to the next.
+    fn marks(&self, name: &str, managed: u64) -> (u64, u64) {
+        let share = u128::from(self.min_free_kbytes / 4) * u128::from(managed);
+        let share = u64::try_from(share / u128::from(self.lowmem_pages.max(1))).unwrap_or(u64::MAX);
+        let min = if self.movable_apart && name == Zone::Movable.name() {
+            (managed / 1024).clamp(32, 128)
+        } else {
+            share
+        };
+        // mult_frac(managed, scale, 10000)
+        let scaled = managed / 10000 * self.scale + managed % 10000 * self.scale / 10000;
+        (min, (share / 4).max(scaled))
+    }
+}
+
+pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    check_reserves(scene, findings);
+    if let Some(inputs) = Inputs::of(scene) {
+        check_marks(scene, &inputs, findings);
+        check_min_free(scene, &inputs, findings);
+    }
+}
+
+fn check_marks(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding>) {
+    let mut found = Vec::new();
+    for ((node, name), zone) in &scene.now.zoneinfo.zones {
+        let (min, step) = inputs.marks(name, zone.managed);
+        let boost = boost(scene, zone, min, step);
+        let subject = zone_subject(*node, name);
+        for (mark, steps) in [("min", 0), ("low", 1), ("high", 2), ("promo", 3)] {
+            if let Some(seen) = zone.watermarks.get(mark) {
+                expect_eq(
+                    &mut found,
+                    &format!("zone.{mark}"),
+                    &subject,
+                    min + steps * step + boost,
+                    *seen,
+                    WMARKS,
+                );
+            }
+        }
+    }
+    let of = |s: &super::Snapshot| -> Vec<_> {
+        let marks = s.zoneinfo.zones.iter();
+        let marks = marks.map(|(key, z)| (key.clone(), unboosted(z)));
+        // zones of a node that came and went have no watermarks
+        marks.filter(|(_, m)| m.iter().any(|v| *v != 0)).collect()
+    };
+    if !(scene.managed_as_at_boot() && of(scene.now) == of(scene.base.snapshot)) {
+        findings.extend(found);
+    }
+}
+
+/// Watermarks without what 5.13 and later show as `boost`.
+fn unboosted(zone: &ZoneFacts) -> Vec<u64> {
+    let boost = zone.watermarks.get("boost").copied().unwrap_or(0);
+    let marks = ["min", "low", "high"].map(|m| zone.watermarks.get(m).copied().unwrap_or(0));
+    marks.iter().map(|m| m.saturating_sub(boost)).collect()
+}
+
+/// The temporary boost that all watermarks of a zone carry (mm/page_alloc.c:boost_watermark): shown since 5.13;
+/// before, a surplus of `min` is taken for it if boosting can have made it.
+fn boost(scene: &Scene<'_>, zone: &ZoneFacts, min: u64, step: u64) -> u64 {
+    if let Some(shown) = zone.watermarks.get("boost") {
+        return *shown;
+    }
+    let surplus = zone.watermarks.get("min").copied().unwrap_or(0).saturating_sub(min);
+    let pageblock = scene.now.pagetypes.as_ref().map_or(512, |p| p.pageblock_pages);
+    let factor = scene.now.knobs.get(&format!("{VM}/watermark_boost_factor"));
+    let factor: u64 = factor.and_then(|f| f.parse().ok()).unwrap_or(0);
+    let high = min + 2 * step;
+    let max = (high / 10000 * factor + high % 10000 * factor / 10000).max(pageblock);
+    let possible = factor > 0 && surplus <= max && zone.managed >= 4 * pageblock;
+    if possible && (surplus % pageblock == 0 || surplus == max) { surplus } else { 0 }
+}
+
+fn check_reserves(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let Some(text) = scene.now.knobs.get(&format!("{VM}/lowmem_reserve_ratio")) else { return };
+    let ratios: Vec<u64> = text.split(' ').filter_map(|w| w.parse().ok()).collect();
+    let order = &scene.now.zoneinfo.order;
+    let mut found = Vec::new();
+    let mut nodes: Vec<u32> = scene.now.zoneinfo.zones.keys().map(|(n, _)| *n).collect();
+    nodes.dedup();
+    for node in nodes {
+        let zones: Vec<&ZoneFacts> =
+            order.iter().filter_map(|z| scene.now.zoneinfo.zones.get(&(node, z.clone()))).collect();
+        for (i, zone) in zones.iter().enumerate() {
+            let expected = super::join(reserve(&zones, i, ratios.get(i).copied()));
+            let subject = zone_subject(node, &order[i]);
+            expect_eq(
+                &mut found,
+                "zone.protection",
+                &subject,
+                expected,
+                super::join(&zone.protection),
+                RESERVE,
+            );
+        }
+    }
+    let of = |s: &super::Snapshot| -> Vec<_> {
+        let all = s.zoneinfo.zones.iter().map(|(key, z)| (key.clone(), z.protection.clone()));
+        all.filter(|(_, p)| p.iter().any(|v| *v != 0)).collect()
+    };
+    if !(scene.managed_as_at_boot() && of(scene.now) == of(scene.base.snapshot)) {
+        findings.extend(found);
+    }
+}
+
+/// lowmem_reserve of zone `i`: for each higher zone the managed pages from there down to it, by the ratio.
+fn reserve(zones: &[&ZoneFacts], i: usize, ratio: Option<u64>) -> Vec<u64> {
+    let mut above = 0;
+    let mut reserve = vec![0; zones.len()];
+    for j in i + 1..zones.len() {
+        above += zones[j].managed;
+        if zones[i].managed > 0 {
+            reserve[j] = ratio.filter(|r| *r > 0).map_or(0, |r| above / r);
+        }
+    }
+    reserve
+}
+
+/// min_free_kbytes is not a pure function of what can be seen: the kernel takes off the high watermarks as they were
+/// *before* it computes the new ones. They are less than a fifth of any zone, and the root halves that.
+fn check_min_free(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding>) {
+    let path = format!("{VM}/min_free_kbytes");
+    let seen = inputs.min_free_kbytes;
+    let at_boot = scene.base.snapshot.knobs.get(&path).and_then(|k| k.parse().ok()) == Some(seen);
+    let by_hand = scene.context.written.get(&path).and_then(|k| k.parse().ok()) == Some(seen);
+    if by_hand || at_boot && scene.managed_as_at_boot() {
+        return;
+    }
+    let kernel = |(_, name): &(u32, String)| Zone::parse(name).is_some_and(|z| Zone::KERNEL.contains(&z));
+    let zones = scene.now.zoneinfo.zones.iter().filter(|(key, _)| kernel(key));
+    let (pages, populated) =
+        zones.fold((0, 0), |(pages, n), (_, z)| (pages + z.managed, n + u64::from(z.present > 0)));
+    let most = (pages * 4 * 16).isqrt().clamp(128, 262_144);
+    let least = (most * 9 / 10).max(128);
+    // with transparent huge pages: mm/khugepaged.c:set_recommended_min_free_kbytes, at most 5% of lowmem
+    let pageblock = scene.now.pagetypes.as_ref().map_or(512, |p| p.pageblock_pages);
+    let recommended = pageblock * populated * (2 + 3 * 3);
+    let capped = pages / 20;
+    let thp = if recommended * 9 / 10 <= capped && recommended <= capped {
+        seen == recommended * 4 || (seen >= capped * 4 * 8 / 10 && seen <= recommended * 4)
+    } else {
+        seen <= capped * 4 && seen >= capped * 4 * 8 / 10
+    };
+    if !(least..=most).contains(&seen) && !thp {
+        let expected = format!("{least} to {most}, or {} with huge pages", recommended.min(capped) * 4);
+        findings.push(Finding::new("vm.min_free_kbytes", "", expected, seen, MIN_FREE));
+    }
+}

@@ -1,0 +1,162 @@
+//! One moment of the guest, parsed.
+
+use super::error::{FactError, Line};
+use super::parse_blocks::{self, BlockFacts, NodeFacts};
+use super::parse_pagetypes::{self, PageTypes};
+use super::parse_proc::{self, Region};
+use super::parse_zoneinfo::{self, ZoneInfo};
+use super::raw::Raw;
+use super::source::{Source, single};
+use super::watch::{ACPI_DEVICES, ACPI_HOTPLUG, MEMMAP, MEMORY, PARAMETER_NAMES, PARAMETERS, VM_SYSCTLS};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An entry of /sys/firmware/memmap. Its number means nothing: the kernel never uses one twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemmapEntry {
+    /// first address
+    pub start: u64,
+    /// last address, inclusive
+    pub end: u64,
+    /// `System RAM`, `Reserved`, ...
+    pub kind: String,
+}
+
+/// All that [`watch`](super::watch()) reads, as types. Units are those of the files (zones in pages, meminfo in kB).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `block_size_bytes`
+    pub block_bytes: u64,
+    /// names in /sys/devices/system/memory
+    pub root_names: BTreeSet<String>,
+    /// memory blocks by number
+    pub blocks: BTreeMap<u32, BlockFacts>,
+    /// node masks by name; empty without CONFIG_NUMA
+    pub masks: BTreeMap<String, BTreeSet<u32>>,
+    /// nodes; empty without CONFIG_NUMA
+    pub nodes: BTreeMap<u32, NodeFacts>,
+    /// /proc/zoneinfo
+    pub zoneinfo: ZoneInfo,
+    /// /proc/meminfo, kB
+    pub meminfo: BTreeMap<String, u64>,
+    /// /proc/vmstat
+    pub vmstat: Option<BTreeMap<String, u64>>,
+    /// /proc/iomem, in the file's order
+    pub iomem: Option<Vec<Region>>,
+    /// /proc/pagetypeinfo
+    pub pagetypes: Option<PageTypes>,
+    /// /sys/firmware/memmap, sorted
+    pub memmap: Option<Vec<MemmapEntry>>,
+    /// files whose content is a setting: path to content, blanks collapsed
+    pub knobs: BTreeMap<String, String>,
+    /// blocks that the ACPI device of a DIMM slot links to, by the device's name
+    pub acpi: BTreeMap<String, BTreeSet<u32>>,
+    /// names of the watched kernel threads
+    pub threads: BTreeSet<String>,
+    /// paths that were asked for and are not there: what this kernel was built without
+    pub absent: BTreeSet<String>,
+}
+
+impl Snapshot {
+    /// Parses a raw state that was read with [`Blocks::Full`](super::Blocks::Full).
+    ///
+    /// # Errors
+    /// A file that every kernel has is missing, a file cannot be read, or has an unknown shape. No default is ever
+    /// put in place of what could not be read.
+    pub fn parse(raw: &Raw) -> Result<Self, FactError> {
+        let mut source = Source::new(raw);
+        let s = &mut source;
+        let path = format!("{MEMORY}/block_size_bytes");
+        let line = single(&path, s.required(&path)?)?;
+        let block_bytes = line.hex(line.text)?;
+        if block_bytes == 0 {
+            return Err(line.shape("no block size"));
+        }
+        let zoneinfo = parse_zoneinfo::parse("/proc/zoneinfo", s.required("/proc/zoneinfo")?)?;
+        let meminfo = parse_proc::meminfo("/proc/meminfo", s.required("/proc/meminfo")?)?;
+        let mut snapshot = Self {
+            block_bytes,
+            root_names: s.listing(MEMORY)?.unwrap_or_default(),
+            blocks: parse_blocks::blocks(s)?,
+            masks: parse_blocks::masks(s)?,
+            nodes: parse_blocks::nodes(s)?,
+            zoneinfo,
+            meminfo,
+            vmstat: optional(s, "/proc/vmstat", parse_proc::vmstat)?,
+            iomem: optional(s, "/proc/iomem", parse_proc::iomem)?,
+            pagetypes: optional(s, "/proc/pagetypeinfo", parse_pagetypes::parse)?,
+            memmap: memmap(s)?,
+            knobs: knobs(s)?,
+            acpi: acpi(s)?,
+            threads: s.threads().iter().cloned().collect(),
+            absent: BTreeSet::new(),
+        };
+        snapshot.absent = source.absent;
+        Ok(snapshot)
+    }
+
+    /// A counter of /proc/vmstat, `None` where this kernel has none of that name.
+    pub fn vm(&self, name: &str) -> Option<u64> {
+        self.vmstat.as_ref()?.get(name).copied()
+    }
+
+    /// Pages under the allocator in all zones.
+    pub fn managed_pages(&self) -> u64 {
+        self.zoneinfo.zones.values().map(|z| z.managed).sum()
+    }
+}
+
+fn optional<T>(
+    source: &mut Source<'_>,
+    path: &str,
+    parse: impl Fn(&str, &str) -> Result<T, FactError>,
+) -> Result<Option<T>, FactError> {
+    source.optional(path)?.map(|text| parse(path, text)).transpose()
+}
+
+fn knobs(source: &mut Source<'_>) -> Result<BTreeMap<String, String>, FactError> {
+    let root = ["auto_online_blocks", "block_size_bytes", "crash_hotplug"].map(|n| format!("{MEMORY}/{n}"));
+    let parameters = PARAMETER_NAMES.map(|n| format!("{PARAMETERS}/{n}"));
+    let sysctls = VM_SYSCTLS.map(|n| format!("/proc/sys/vm/{n}"));
+    let single = ["/proc/sys/kernel/tainted".to_string(), format!("{ACPI_HOTPLUG}/enabled")];
+    let mut knobs = BTreeMap::new();
+    for path in root.into_iter().chain(parameters).chain(sysctls).chain(single) {
+        if let Some(text) = source.optional(&path)? {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            knobs.insert(path, words.join(" "));
+        }
+    }
+    Ok(knobs)
+}
+
+fn memmap(source: &mut Source<'_>) -> Result<Option<Vec<MemmapEntry>>, FactError> {
+    let mut entries = Vec::new();
+    for (_, dir) in source.children(MEMMAP, "") {
+        let mut address = |name: &str| {
+            let path = format!("{dir}/{name}");
+            let line = single(&path, source.required(&path)?)?;
+            line.hex(line.text.strip_prefix("0x").unwrap_or_default())
+        };
+        let (start, end) = (address("start")?, address("end")?);
+        let path = format!("{dir}/type");
+        let kind = single(&path, source.required(&path)?)?.text.to_string();
+        entries.push(MemmapEntry { start, end, kind });
+    }
+    entries.sort();
+    Ok(Some(entries).filter(|e| !e.is_empty()))
+}
+
+/// DIMM slots whose device links to blocks.
+fn acpi(source: &mut Source<'_>) -> Result<BTreeMap<String, BTreeSet<u32>>, FactError> {
+    let mut slots = BTreeMap::new();
+    for (rest, dir) in source.children(ACPI_DEVICES, "PNP0C80:") {
+        let mut blocks = BTreeSet::new();
+        for (name, target) in source.links(&dir, "physical_node") {
+            let path = format!("{dir}/{name}");
+            let line = Line { path: &path, number: 0, text: target };
+            let number = target.strip_prefix("memory").ok_or_else(|| line.shape("not a memory block"))?;
+            blocks.insert(super::source::small(&line, number)?);
+        }
+        slots.insert(format!("PNP0C80:{rest}"), blocks);
+    }
+    Ok(slots)
+}

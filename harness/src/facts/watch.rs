@@ -1,0 +1,95 @@
+//! What is read in the guest for every snapshot. Nothing is in here that is not judged.
+
+use wire::{Ask, WatchSet};
+
+/// Directory of the memory blocks.
+pub const MEMORY: &str = "/sys/devices/system/memory";
+/// Directory of the NUMA nodes; not there without CONFIG_NUMA.
+pub const NODE: &str = "/sys/devices/system/node";
+/// Memory map of the firmware, with hot-plugged DIMMs (CONFIG_FIRMWARE_MEMMAP).
+pub(crate) const MEMMAP: &str = "/sys/firmware/memmap";
+/// Parameters of mm/memory_hotplug.c (5.15 and later, CONFIG_MEMORY_HOTPLUG).
+pub const PARAMETERS: &str = "/sys/module/memory_hotplug/parameters";
+/// ACPI devices; the DIMM slots among them are `PNP0C80:*`.
+pub(crate) const ACPI_DEVICES: &str = "/sys/bus/acpi/devices";
+/// Switch of the ACPI memory hotplug profile.
+pub(crate) const ACPI_HOTPLUG: &str = "/sys/firmware/acpi/hotplug/memory";
+
+/// Names of the kernel threads whose presence is a fact, by prefix.
+pub const THREADS: [&str; 2] = ["kswapd", "kcompactd"];
+
+/// Names of the parameters in [`PARAMETERS`].
+pub(crate) const PARAMETER_NAMES: [&str; 4] =
+    ["memmap_on_memory", "online_policy", "auto_movable_ratio", "auto_movable_numa_aware"];
+/// Sysctls in /proc/sys/vm that go into a formula which is judged.
+pub(crate) const VM_SYSCTLS: [&str; 6] = [
+    "min_free_kbytes",
+    "watermark_scale_factor",
+    "watermark_boost_factor",
+    "lowmem_reserve_ratio",
+    "overcommit_ratio",
+    "overcommit_kbytes",
+];
+/// Attributes of a memory block.
+pub(crate) const BLOCK_FILES: [&str; 6] =
+    ["state", "online", "valid_zones", "removable", "phys_index", "phys_device"];
+/// Masks in [`NODE`].
+pub(crate) const NODE_MASKS: [&str; 5] = ["online", "possible", "has_memory", "has_normal_memory", "has_cpu"];
+/// Files of /proc that describe all memory.
+pub(crate) const PROC_FILES: [&str; 5] = ["zoneinfo", "meminfo", "iomem", "vmstat", "pagetypeinfo"];
+
+/// Blocks' `valid_zones` must not be read while memory is being added ([`watch`] tells why).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocks {
+    /// all attributes
+    Full,
+    /// `state` only: safe at any moment
+    StateOnly,
+}
+
+/// The request that makes every snapshot complete ([`Blocks::Full`]) or safe ([`Blocks::StateOnly`]).
+///
+/// Up to 6.12 (and 6.17 upstream) reading `valid_zones` while its block is being added may oops
+/// (drivers/base/memory.c:valid_zones_show uses `mem->nid`, still -1), so take no full snapshot before the DIMM's
+/// insertion is reported finished.
+///
+/// What a kernel does not have (NUMA, hot-remove, ACPI hotplug) gives no entries, and
+/// [`Snapshot::absent`](super::Snapshot) says so.
+pub fn watch(blocks: Blocks) -> Ask {
+    let block_files: &[&str] = match blocks {
+        Blocks::Full => &BLOCK_FILES,
+        Blocks::StateOnly => &["state"],
+    };
+    let sets = vec![
+        set(MEMORY, &["auto_online_blocks", "block_size_bytes", "crash_hotplug"], &[], true),
+        set(&format!("{MEMORY}/memory*"), block_files, &["node", "firmware_node"], true),
+        set(NODE, &NODE_MASKS, &[], true),
+        set(&format!("{NODE}/node*"), &["meminfo", "cpulist"], &["memory"], true),
+        set("/proc", &PROC_FILES, &[], false),
+        set("/proc/sys/vm", &VM_SYSCTLS, &[], false),
+        set("/proc/sys/kernel", &["tainted"], &[], false),
+        set(&format!("{MEMMAP}/*"), &["start", "end", "type"], &[], false),
+        set(PARAMETERS, &PARAMETER_NAMES, &[], true),
+        set(&format!("{ACPI_DEVICES}/PNP0C80:*"), &[], &["physical_node"], false),
+        set(ACPI_HOTPLUG, &["enabled"], &[], false),
+    ];
+    Ask::Watch { sets, threads: THREADS.map(String::from).to_vec() }
+}
+
+fn set(dir: &str, files: &[&str], links: &[&str], list: bool) -> WatchSet {
+    let own = |names: &[&str]| names.iter().map(|n| (*n).to_string()).collect();
+    WatchSet { dir: dir.into(), files: own(files), links: own(links), list }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_attribute_that_may_oops_is_read_while_memory_is_added() {
+        let Ask::Watch { sets, .. } = watch(Blocks::StateOnly) else { panic!("not a watch") };
+        let blocks = sets.iter().find(|s| s.dir.ends_with("/memory*")).expect("blocks are watched");
+        assert_eq!(blocks.files, ["state"]);
+        assert!(sets.iter().all(|s| !s.files.iter().any(|f| f == "numastat")));
+    }
+}

@@ -1,0 +1,150 @@
+//! Kernel definitions (kernels/*.yaml): what a kernel's name stands for. Pure but for reading a directory.
+
+use super::error::{KernelError, at};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The definitions that come with the command.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("debian-5.10", include_str!("../../../kernels/debian-5.10.yaml")),
+    ("debian-6.1", include_str!("../../../kernels/debian-6.1.yaml")),
+    ("debian-6.12", include_str!("../../../kernels/debian-6.12.yaml")),
+    ("debian-6.18", include_str!("../../../kernels/debian-6.18.yaml")),
+    ("debian-7", include_str!("../../../kernels/debian-7.yaml")),
+];
+
+/// What is tested when no kernel is named.
+pub const DEFAULT: [&str; 2] = ["debian-6.1", "debian-6.12"];
+
+/// One file of kernels/.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// What this kernel stands for, in a line.
+    pub summary: String,
+    /// Where it comes from.
+    pub from: Source,
+}
+
+/// Where a kernel comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A distribution's package.
+    Package(Package),
+}
+
+/// The newest `linux-image-SERIES*-FLAVOUR` of some suites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// `6.1` or `7`: the first numbers of the release name.
+    pub series: String,
+    /// `cloud-amd64`: the last words of the release name.
+    pub flavour: String,
+    /// Suites to look in; where two have the same version, the first wins.
+    pub suites: Vec<String>,
+}
+
+/// All definitions by name: those of the directory where one is given, else those that come with the command.
+pub(super) fn load(dir: Option<&Path>) -> Result<BTreeMap<String, Definition>, KernelError> {
+    let Some(dir) = dir else {
+        return EMBEDDED
+            .iter()
+            .map(|(n, text)| Ok((n.to_string(), parse(&format!("{n}.yaml"), text)?)))
+            .collect();
+    };
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).map_err(at("reading", dir))? {
+        let path = entry.map_err(at("reading", dir))?.path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).map_err(at("reading", &path))?;
+            found.insert(name, parse(&path.display().to_string(), &text)?);
+        }
+    }
+    Ok(found)
+}
+
+fn parse(file: &str, text: &str) -> Result<Definition, KernelError> {
+    let error = |error| KernelError::Definition { file: file.to_string(), error };
+    let definition: Definition = from_yaml(text).map_err(error)?;
+    let Source::Package(package) = &definition.from;
+    check(package).map_err(|e| KernelError::Definition { file: file.to_string(), error: e })?;
+    Ok(definition)
+}
+
+/// These words become parts of file names and of apt's sources: nothing but what such names are made of.
+fn check(package: &Package) -> Result<(), String> {
+    let word = |what: &str, text: &str| {
+        let good = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.+/".contains(c))
+            && !text.contains("..");
+        if good { Ok(()) } else { Err(format!("{what} {text:?} is no such name")) }
+    };
+    if package.suites.is_empty() {
+        return Err("suites is empty".into());
+    }
+    word("series", &package.series)?;
+    word("flavour", &package.flavour)?;
+    package.suites.iter().try_for_each(|s| word("suite", s))
+}
+
+/// Strict YAML: no second key of the same name, no `yes` for true, nothing deep.
+pub(super) fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_embedded() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels");
+        assert_eq!(load(Some(&dir)).unwrap(), load(None).unwrap());
+        for name in DEFAULT {
+            assert!(load(None).unwrap().contains_key(name));
+        }
+    }
+
+    #[test]
+    fn a_definition_word_by_word() {
+        let text =
+            "summary: s\nfrom:\n  package: { series: \"6.1\", flavour: cloud-amd64, suites: [a, b] }\n";
+        let package = Package {
+            series: "6.1".into(),
+            flavour: "cloud-amd64".into(),
+            suites: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(
+            parse("x.yaml", text).unwrap(),
+            Definition { summary: "s".into(), from: Source::Package(package) }
+        );
+    }
+
+    #[test]
+    fn mistakes_are_errors_with_their_file() {
+        let good = "summary: s\nfrom: { package: { series: \"6.1\", flavour: f, suites: [a] } }\n";
+        for (from, to) in [
+            ("summary: s", "summary: s\nsummary: t"),
+            ("summary: s", "summary: s\ncolour: red"),
+            ("summary: s", "summary: null"),
+            ("suites: [a]", "suites: []"),
+            ("suites: [a]", "suites: null"),
+            ("suites: [a]", "suites: [\"a main\\ndeb\"]"),
+            ("\"6.1\"", "../x"),
+            ("package:", "parcel:"),
+        ] {
+            let text = good.replace(from, to);
+            assert_ne!(text, good);
+            let error = parse("x.yaml", &text).map(|d| format!("{d:?}")).expect_err(to).to_string();
+            assert!(error.starts_with("kernel definition x.yaml: "), "{error}");
+        }
+        assert!(parse("x.yaml", good).is_ok());
+    }
+}

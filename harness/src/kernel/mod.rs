@@ -1,0 +1,304 @@
+//! Where kernels come from: a package, an image file, a build tree.
+//!
+//! [`resolve`] turns what was typed after `-k` into kernels that can be booted. With `vm/` this is the only place
+//! that touches the host: it reads files, runs apt and keeps what it got in a cache. Reading formats is pure and in
+//! modules of their own (config, bzimage, elf, image, archive).
+
+mod apt;
+mod archive;
+mod bzimage;
+mod cache;
+mod config;
+mod deb;
+mod decompress;
+mod definition;
+mod elf;
+mod error;
+mod fetch;
+mod image;
+mod local;
+mod lock;
+mod modules;
+mod prepared;
+
+pub use archive::Archive;
+pub use cache::Cache;
+pub use config::{Config, NotAConfig, OPTIONS_THAT_MATTER};
+pub use definition::{DEFAULT, Definition, Package, Source};
+pub use error::{KernelError, Notice};
+pub use lock::{Lock, PackageFile, Pin};
+pub use modules::{Module, Modules};
+
+use crate::version::Version;
+use error::at;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A kernel that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The definition's name, or `local-` and the first 12 hex digits of the image's sha256.
+    pub name: String,
+    /// Upstream version. Of a Debian kernel it has the patch level that the release name lacks (6.1.192 for
+    /// 6.1.0-56-cloud-amd64).
+    pub version: Version,
+    /// `uname -r`
+    pub release: String,
+    /// The image as given: bzImage or vmlinux.
+    pub image: PathBuf,
+    /// What to hand to QEMU's `-kernel`: the kernel unpacked from the bzImage where it has a PVH entry, for it starts
+    /// quicker; else the image itself.
+    pub boot: PathBuf,
+    /// Hex sha256 of `image`.
+    pub sha256: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its configuration; `None` where it is not known before the guest is asked (/proc/config.gz).
+    pub config: Option<Config>,
+    /// Its modules.
+    pub modules: Modules,
+}
+
+/// Where a kernel comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A distribution's package.
+    Package {
+        /// suite it was found in
+        suite: String,
+        /// package that gives it its name
+        package: String,
+        /// its version, as Debian writes it
+        version: String,
+        /// it is the one of kernels.lock
+        pinned: bool,
+    },
+    /// An image file.
+    File {
+        /// absolute
+        path: PathBuf,
+    },
+    /// A build directory, used as it is.
+    Tree {
+        /// absolute
+        path: PathBuf,
+    },
+}
+
+/// What the results say about a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// As in scenario ids.
+    pub name: String,
+    /// `uname -r`
+    pub release: String,
+    /// Upstream version.
+    pub version: Version,
+    /// Hex sha256 of the image.
+    pub sha256: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Those of [`OPTIONS_THAT_MATTER`] that its configuration knows; `None` where there is no configuration.
+    pub config: Option<BTreeMap<String, String>>,
+}
+
+impl Kernel {
+    /// For the results.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            name: self.name.clone(),
+            release: self.release.clone(),
+            version: self.version,
+            sha256: self.sha256.clone(),
+            origin: self.origin.clone(),
+            config: self.config.as_ref().map(Config::that_matters),
+        }
+    }
+}
+
+/// What resolving needs from its caller.
+pub struct Context<'a> {
+    /// Where fetched and unpacked things are kept.
+    pub cache: Cache,
+    /// `--kernels-dir`: definitions and lock of this directory instead of the embedded ones.
+    pub kernels_dir: Option<PathBuf>,
+    /// The archive to fetch from; `None`: the one of the host's apt configuration.
+    pub archive: Option<Archive>,
+    /// Told what the user should know.
+    pub notify: &'a dyn Fn(Notice),
+}
+
+impl<'a> Context<'a> {
+    /// The user's cache, the embedded definitions, the host's archive.
+    pub fn new(notify: &'a dyn Fn(Notice)) -> Result<Self, KernelError> {
+        Ok(Self { cache: Cache::of_user()?, kernels_dir: None, archive: None, notify })
+    }
+
+    fn tell(&self, notice: Notice) {
+        (self.notify)(notice);
+    }
+}
+
+/// Kernels for what was typed after `-k`, in its order, each once. A spec is a definition's name, `all` (every
+/// definition), else a path; a slash in front or `./` forces a path; `tree:DIR` is a build directory. Without a spec:
+/// [`DEFAULT`].
+pub fn resolve(specs: &[String], ctx: &Context<'_>) -> Result<Vec<Kernel>, KernelError> {
+    let definitions = definition::load(ctx.kernels_dir.as_deref())?;
+    let mut wanted: Vec<Wanted<'_>> = Vec::new();
+    if specs.is_empty() {
+        for name in DEFAULT {
+            wanted.push(understand(name, &definitions)?);
+        }
+    }
+    for spec in specs {
+        match spec.as_str() {
+            "all" => wanted.extend(definitions.iter().map(|(n, d)| Wanted::Definition(n, d))),
+            spec => wanted.push(understand(spec, &definitions)?),
+        }
+    }
+    let lock = lock::load(ctx.kernels_dir.as_deref())?;
+    let mut names = BTreeSet::new();
+    let mut kernels = Vec::new();
+    for one in wanted {
+        let kernel = match one {
+            Wanted::Definition(name, _) if names.contains(name) => continue,
+            Wanted::Definition(name, definition) => from_definition(name, definition, lock.get(name), ctx)?,
+            Wanted::Path(path) => local::from_path(&path, ctx)?,
+        };
+        if names.insert(kernel.name.clone()) {
+            kernels.push(kernel);
+        }
+    }
+    Ok(kernels)
+}
+
+enum Wanted<'a> {
+    Definition(&'a str, &'a Definition),
+    Path(PathBuf),
+}
+
+fn understand<'a>(
+    spec: &'a str,
+    definitions: &'a BTreeMap<String, Definition>,
+) -> Result<Wanted<'a>, KernelError> {
+    if let Some((name, definition)) = definitions.get_key_value(spec) {
+        return Ok(Wanted::Definition(name, definition));
+    }
+    let path = Path::new(spec.strip_prefix("tree:").unwrap_or(spec));
+    if path.exists() {
+        return Ok(Wanted::Path(path.to_path_buf()));
+    }
+    if spec.contains('/') || spec.starts_with("tree:") {
+        return Err(KernelError::Missing(path.to_path_buf()));
+    }
+    let names = definitions.keys().cloned().collect::<Vec<_>>().join(", ");
+    Err(KernelError::Unknown { spec: spec.to_string(), names })
+}
+
+fn from_definition(
+    name: &str,
+    definition: &Definition,
+    pin: Option<&Pin>,
+    ctx: &Context<'_>,
+) -> Result<Kernel, KernelError> {
+    let Source::Package(package) = &definition.from;
+    let kept = fetch::fetch(name, package, pin, ctx)?;
+    let image = kept.dir.join(deb::IMAGE);
+    let data = fs::read(&image).map_err(at("reading", &image))?;
+    let sha256 = cache::sha256(&data);
+    let prepared = prepared::prepare(&ctx.cache, &image, &data, &sha256, ctx.notify)?;
+    let config_path = kept.dir.join(deb::CONFIG);
+    let text = fs::read_to_string(&config_path).map_err(at("reading", &config_path))?;
+    let config = Config::parse(&text)
+        .map_err(|e| KernelError::Deb { path: config_path.clone(), why: e.to_string() })?;
+    check_hotplug(name, Some(&config), &config_path.display().to_string())?;
+    Ok(Kernel {
+        name: name.to_string(),
+        version: prepared.version,
+        boot: prepared.boot,
+        image,
+        sha256,
+        origin: Origin::Package {
+            suite: kept.pin.suite.clone(),
+            package: kept.pin.packages[0].package.clone(),
+            version: kept.pin.version().to_string(),
+            pinned: kept.pinned,
+        },
+        config: Some(config),
+        modules: Modules::installed(&prepared.release, kept.dir.join(deb::MODULES)),
+        release: prepared.release,
+    })
+}
+
+/// Without memory hotplug there is nothing to test.
+fn check_hotplug(kernel: &str, config: Option<&Config>, source: &str) -> Result<(), KernelError> {
+    match config {
+        Some(config) if !config.is_y("MEMORY_HOTPLUG") => {
+            Err(KernelError::NoMemoryHotplug { kernel: kernel.to_string(), config: source.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A definition as `memhp kernels` lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// For `-k`.
+    pub name: String,
+    /// What it stands for.
+    pub summary: String,
+    /// Tested when no kernel is named.
+    pub default: bool,
+    /// What the lock says.
+    pub pin: Option<Pin>,
+    /// What the lock says is in the cache.
+    pub cached: bool,
+}
+
+/// All definitions, sorted by name.
+pub fn list(ctx: &Context<'_>) -> Result<Vec<Listed>, KernelError> {
+    let lock = lock::load(ctx.kernels_dir.as_deref())?;
+    let mut listed = Vec::new();
+    for (name, definition) in definition::load(ctx.kernels_dir.as_deref())? {
+        let pin = lock.get(&name).cloned();
+        let cached = pin.as_ref().map(|p| fetch::is_cached(p, ctx)).transpose()?.unwrap_or(false);
+        let default = DEFAULT.contains(&name.as_str());
+        listed.push(Listed { name, summary: definition.summary, default, pin, cached });
+    }
+    Ok(listed)
+}
+
+/// A pin that was looked up anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Definition.
+    pub name: String,
+    /// What the lock said.
+    pub from: Option<Pin>,
+    /// The newest of the archive, which the lock says now.
+    pub to: Pin,
+}
+
+/// Moves the lock to the newest of the archive for these definitions (none: all) and writes `kernels.lock` into a
+/// directory. Nothing is written when one of them fails.
+pub fn update(names: &[String], dir: &Path, ctx: &Context<'_>) -> Result<Vec<Moved>, KernelError> {
+    let definitions = definition::load(ctx.kernels_dir.as_deref())?;
+    let mut lock = lock::load(ctx.kernels_dir.as_deref())?;
+    lock.retain(|name, _| definitions.contains_key(name));
+    let all: Vec<String> = definitions.keys().cloned().collect();
+    let mut moved = Vec::new();
+    for name in if names.is_empty() { &all } else { names } {
+        let definition = definitions
+            .get(name)
+            .ok_or_else(|| KernelError::Unknown { spec: name.clone(), names: all.join(", ") })?;
+        let Source::Package(package) = &definition.from;
+        let to = fetch::newest(package, ctx)?;
+        let from = lock.insert(name.clone(), to.clone());
+        moved.push(Moved { name: name.clone(), from, to });
+    }
+    fetch::write_whole(&dir.join(lock::FILE), &lock::render(&lock))?;
+    Ok(moved)
+}

@@ -1,0 +1,374 @@
+//! Operations on the running guest, in the engine's words. Turns every error into what it means for the verdict.
+
+use super::observation::{Device, Outcome};
+use super::trouble::Trouble;
+use crate::case::schema;
+use crate::case::units;
+use crate::facts::drift;
+use crate::vm::{
+    self, ChannelError, Deadline, JobEnd, PlugError, Plugged, Push, UnplugError, Unplugging, Vm,
+};
+use regex::Regex;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+use wire::{Answer, Ask, Failure, Job, JobOutcome, Snapshot, Value};
+
+/// Pages counted with one request.
+const SCAN_PAGES: u64 = 1 << 16;
+
+/// A guest that has said hello.
+pub struct Guest {
+    vm: Vm,
+    /// /proc/kpageflags can be read
+    pub page_flags: bool,
+    plugged: BTreeMap<String, Plugged>,
+    unplugging: BTreeMap<String, Unplugging>,
+}
+
+/// What an unplug came to: outcome, (source, status) of each report, DEVICE_DELETED seen.
+pub type Unplugged = (Outcome, Vec<(u64, u64)>, bool);
+
+impl Guest {
+    /// Wraps a VM whose agent has answered.
+    pub fn new(vm: Vm, page_flags: bool) -> Self {
+        Self { vm, page_flags, plugged: BTreeMap::new(), unplugging: BTreeMap::new() }
+    }
+
+    /// The VM.
+    pub fn vm(&self) -> &Vm {
+        &self.vm
+    }
+
+    /// Asks the agent; every failure to answer is trouble.
+    fn ask(&self, ask: Ask, deadline: Deadline) -> Result<Answer, Trouble> {
+        self.vm.channel().call(ask, deadline).map_err(channel_trouble)
+    }
+
+    /// The same where the guest's errno is an answer too.
+    fn try_ask(&self, ask: Ask, deadline: Deadline) -> Result<Result<Answer, Failure>, Trouble> {
+        match self.vm.channel().call(ask, deadline) {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(ChannelError::Refused { failure, .. }) => Ok(Err(failure)),
+            Err(other) => Err(channel_trouble(other)),
+        }
+    }
+
+    /// What changed since the last snapshot.
+    pub fn snapshot(&self, deadline: Deadline) -> Result<Snapshot, Trouble> {
+        match self.ask(Ask::Snapshot, deadline)? {
+            Answer::Snapshot(snapshot) => Ok(snapshot),
+            other => Err(odd("a snapshot", &other)),
+        }
+    }
+
+    /// All that the agent said unasked so far.
+    pub fn pushes(&self) -> Vec<Push> {
+        self.vm.channel().pushes()
+    }
+
+    /// DIMMs as QEMU lists them.
+    pub fn devices(&self) -> Result<Vec<Device>, Trouble> {
+        let all = self.vm.memory_devices().map_err(qmp_trouble)?;
+        all.into_iter().filter(|d| d.kind == "dimm").map(|d| device(&d)).collect()
+    }
+
+    /// Flag counts of a range of pages.
+    pub fn scan(&self, pfns: Range<u64>, deadline: Deadline) -> Result<BTreeMap<u8, u64>, Trouble> {
+        let mut sum = BTreeMap::new();
+        let mut pfn = pfns.start;
+        while pfn < pfns.end {
+            let count = SCAN_PAGES.min(pfns.end - pfn);
+            match self.ask(Ask::ScanPages { pfn, count }, deadline)? {
+                Answer::Flags(flags) => {
+                    flags.into_iter().for_each(|(bit, n)| *sum.entry(bit).or_insert(0) += n)
+                }
+                other => return Err(odd("page flags", &other)),
+            }
+            pfn += count;
+        }
+        Ok(sum)
+    }
+
+    /// Plugs; QEMU's refusal is an answer.
+    pub fn plug(
+        &mut self,
+        plug: &schema::Plug,
+        _deadline: Deadline,
+    ) -> Result<Result<Device, String>, Trouble> {
+        match self.vm.plug(&vm_plug(plug)?) {
+            Ok(plugged) => {
+                let device = device(&plugged.device)?;
+                self.plugged.insert(plug.dimm.clone(), plugged);
+                Ok(Ok(device))
+            }
+            Err(PlugError::Backend(vm::QmpError::Refused { desc, .. }))
+            | Err(PlugError::Device(vm::QmpError::Refused { desc, .. })) => Ok(Err(desc)),
+            Err(PlugError::Backend(e) | PlugError::Device(e) | PlugError::Qmp(e)) => Err(qmp_trouble(e)),
+            Err(other @ PlugError::Unlisted(_)) => Err(Trouble::Miss(other.to_string())),
+        }
+    }
+
+    /// Waits until the guest has reported on a plug: (source, status) of the report.
+    pub fn wait_inserted(&self, dimm: &str, deadline: Deadline) -> Result<Vec<(u64, u64)>, Trouble> {
+        let none = || Trouble::Error(format!("{dimm} was never plugged"));
+        let ost = self.vm.wait_inserted(self.plugged.get(dimm).ok_or_else(none)?, deadline);
+        ost.map(|ost| vec![(ost.source, ost.status)]).map_err(wait_trouble)
+    }
+
+    /// Sends device_del; QEMU's refusal is an answer.
+    pub fn unplug(&mut self, dimm: &str, _deadline: Deadline) -> Result<Result<(), String>, Trouble> {
+        match self.vm.unplug(dimm) {
+            Ok(unplugging) => {
+                self.unplugging.insert(dimm.to_string(), unplugging);
+                Ok(Ok(()))
+            }
+            Err(UnplugError::Qmp(vm::QmpError::Refused { desc, .. })) => Ok(Err(desc)),
+            Err(UnplugError::Qmp(e)) => Err(qmp_trouble(e)),
+            Err(other @ UnplugError::NoDimm(_)) => Ok(Err(other.to_string())),
+        }
+    }
+
+    /// Waits for the outcome of an unplug, and removes the backend of a DIMM that is gone.
+    pub fn unplug_outcome(&mut self, dimm: &str, deadline: Deadline) -> Result<Unplugged, Trouble> {
+        let none = || Trouble::Error(format!("the unplug of {dimm} was never asked for"));
+        let asked = self.unplugging.get(dimm).ok_or_else(none)?;
+        let pairs = |osts: Vec<vm::Ost>| osts.iter().map(|o| (o.source, o.status)).collect::<Vec<_>>();
+        let outcome = self.vm.unplug_outcome(asked, deadline).map_err(wait_trouble)?;
+        let result = match outcome {
+            vm::UnplugOutcome::Done { osts, reported: true } => {
+                self.vm.remove_backend(dimm).map_err(qmp_trouble)?;
+                (Outcome::Done, pairs(osts), true)
+            }
+            vm::UnplugOutcome::Refused { osts, .. } => {
+                let osts = pairs(osts);
+                let disabled = osts.last().is_some_and(|(_, status)| *status == 128);
+                (if disabled { Outcome::Disabled } else { Outcome::Refused }, osts, false)
+            }
+            vm::UnplugOutcome::Done { .. } | vm::UnplugOutcome::Pending { .. } => {
+                return Err(timeout(format!("the outcome of the unplug of {dimm}"), deadline));
+            }
+        };
+        self.unplugging.remove(dimm);
+        Ok(result)
+    }
+
+    /// Writes a file in one write(2): 0 or the errno.
+    pub fn write(&self, path: &str, text: &str, deadline: Deadline) -> Result<i32, Trouble> {
+        let ask = Ask::Write { path: path.into(), text: text.into() };
+        errno_of(self.try_ask(ask, deadline)?.map(drop))
+    }
+
+    /// Starts a write in the background.
+    pub fn start_write(&self, path: &str, text: &str, deadline: Deadline) -> Result<u64, Trouble> {
+        self.start(Job::Write { path: path.into(), text: text.into() }, deadline)
+    }
+
+    /// Waits for the end of a background write: guest time, and 0 or the errno.
+    pub fn wait_write(&self, job: u64, deadline: Deadline) -> Result<(u64, i32), Trouble> {
+        let end = self.wait_job(job, deadline)?;
+        Ok((end.t_ns, errno_of(end.result.map(drop))?))
+    }
+
+    /// Starts a job.
+    pub fn start(&self, job: Job, deadline: Deadline) -> Result<u64, Trouble> {
+        self.vm.channel().start_job(job, deadline).map_err(channel_trouble)
+    }
+
+    /// Waits for the end of a job.
+    pub fn wait_job(&self, job: u64, deadline: Deadline) -> Result<JobEnd, Trouble> {
+        self.vm.channel().wait_job(job, deadline).map_err(channel_trouble)
+    }
+
+    /// Interrupts a job.
+    pub fn interrupt(&self, job: u64) -> Result<(), Trouble> {
+        self.ask(Ask::Interrupt { job }, Deadline::within(Duration::from_secs(30))).map(drop)
+    }
+
+    /// MemFree in bytes.
+    pub fn mem_free(&self, deadline: Deadline) -> Result<u64, Trouble> {
+        let text = match self.read("/proc/meminfo", deadline)? {
+            Value::Text(text) => text,
+            Value::Errno(errno) => return Err(Trouble::Error(format!("/proc/meminfo: errno {errno}"))),
+        };
+        let free =
+            text.lines().find_map(|l| l.strip_prefix("MemFree:")?.trim().strip_suffix(" kB")?.parse().ok());
+        free.map(|kib: u64| kib * 1024).ok_or_else(|| Trouble::Error("no MemFree in /proc/meminfo".into()))
+    }
+
+    /// Page frames that back a hold.
+    pub fn frames(&self, job: u64, deadline: Deadline) -> Result<Vec<(u64, u64)>, Trouble> {
+        match self.ask(Ask::Frames { job }, deadline)? {
+            Answer::Frames(frames) => Ok(frames),
+            other => Err(odd("page frames", &other)),
+        }
+    }
+
+    /// Checks what is held: pages and wrong ones, or how the holder died.
+    pub fn verify(&self, job: u64, deadline: Deadline) -> Result<Result<(u64, u64), String>, Trouble> {
+        match self.try_ask(Ask::Verify { job }, deadline)? {
+            Ok(Answer::Verified { pages, wrong }) => Ok(Ok((pages, wrong))),
+            Ok(other) => Err(odd("the state of a hold", &other)),
+            Err(failure) => Ok(Err(failure.why)),
+        }
+    }
+
+    /// Gives back what is held.
+    pub fn release(&self, job: u64, deadline: Deadline) -> Result<(), Trouble> {
+        self.ask(Ask::Release { job }, deadline).map(drop)
+    }
+
+    /// A file's content or errno.
+    pub fn read(&self, path: &str, deadline: Deadline) -> Result<Value, Trouble> {
+        match self.try_ask(Ask::Read { path: path.into() }, deadline)? {
+            Ok(Answer::Text(text)) => Ok(Value::Text(text)),
+            Ok(other) => Err(odd(path, &other)),
+            Err(failure) if failure.errno != 0 => Ok(Value::Errno(failure.errno)),
+            Err(failure) => Err(Trouble::Error(format!("{path}: {}", failure.why))),
+        }
+    }
+
+    /// Names of the kernel's slab caches; none where it does not list them.
+    pub fn slab_caches(&self, deadline: Deadline) -> Result<Vec<String>, Trouble> {
+        match self.try_ask(Ask::List { path: drift::SLAB_DIR.into() }, deadline)? {
+            Ok(Answer::Names(names)) => Ok(names),
+            Ok(other) => Err(odd("slab caches", &other)),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Quantities that must not drift over rounds, after all that is only cached was given back.
+    pub fn sample(&self, caches: &[String], deadline: Deadline) -> Result<BTreeMap<String, i64>, Trouble> {
+        for (path, text) in drift::settle(caches) {
+            // A kernel without compaction, a cache without `shrink`: nothing to give back there.
+            self.write(&path, &text, deadline)?;
+        }
+        let paths: Vec<String> = drift::PATHS.iter().map(|p| (*p).to_string()).collect();
+        let Answer::Texts(values) = self.ask(Ask::ReadMany { paths: paths.clone() }, deadline)? else {
+            return Err(Trouble::Error("the agent did not answer with texts".into()));
+        };
+        let texts = paths.into_iter().zip(values).filter_map(|(path, value)| match value {
+            Value::Text(text) => Some((path, text)),
+            Value::Errno(_) => None,
+        });
+        let sample = drift::Sample::parse(&texts.collect()).map_err(|e| Trouble::Error(e.to_string()))?;
+        Ok(sample.values)
+    }
+
+    /// The first console line from `from` on that matches, if one comes; `from` moves behind it.
+    pub fn console_line(
+        &self,
+        pattern: &str,
+        from: &mut u64,
+        deadline: Deadline,
+    ) -> Result<Option<String>, Trouble> {
+        let regex = Regex::new(pattern).map_err(|e| Trouble::Error(e.to_string()))?;
+        match self.vm.console().wait_line(pattern, *from, deadline, |line| regex.is_match(line)) {
+            Ok(line) => {
+                *from = line.number + 1;
+                Ok(Some(line.text))
+            }
+            Err(vm::WaitError::Timeout { .. }) => Ok(None),
+            Err(other) => Err(wait_trouble(other)),
+        }
+    }
+
+    /// Copies a program into the guest and runs it.
+    pub fn exec(
+        &self,
+        program: &str,
+        args: &[String],
+        deadline: Deadline,
+    ) -> Result<Result<JobOutcome, Failure>, Trouble> {
+        let bytes = std::fs::read(program).map_err(|e| Trouble::Error(format!("{program}: {e}")))?;
+        let path = "/tmp/program".to_string();
+        for put in super::put::parts(&path, 0o755, &bytes) {
+            self.ask(put, deadline)?;
+        }
+        let argv = std::iter::once(path).chain(args.iter().cloned()).collect();
+        let env = BTreeMap::from([("PATH".to_string(), "/bin:/usr/bin:/tmp".to_string())]);
+        let timeout_ms = u64::try_from(deadline.left().as_millis()).unwrap_or(u64::MAX);
+        let job = self.start(Job::Exec { argv, env, timeout_ms }, deadline)?;
+        let grace = Deadline::within(deadline.left() + Duration::from_secs(10));
+        Ok(self.wait_job(job, grace)?.result)
+    }
+
+    /// Ok if the guest still answers.
+    pub fn alive(&self, scale: f64) -> Result<(), Trouble> {
+        let deadline = Deadline::within(Duration::from_secs(20).mul_f64(scale));
+        self.ask(Ask::Read { path: "/proc/uptime".into() }, deadline).map(drop)
+    }
+}
+
+fn vm_plug(plug: &schema::Plug) -> Result<vm::Plug, Trouble> {
+    let wrong = Trouble::Error;
+    let number = |text: &Option<String>| text.as_deref().map(units::number).transpose().map_err(wrong);
+    Ok(vm::Plug {
+        name: plug.dimm.clone(),
+        size: units::size(&plug.size).map_err(wrong)?,
+        node: number(&plug.node)?,
+        slot: number(&plug.slot)?,
+        addr: plug.addr.as_deref().map(units::address).transpose().map_err(wrong)?,
+    })
+}
+
+fn device(device: &vm::MemoryDevice) -> Result<Device, Trouble> {
+    let missing = || Trouble::Miss(format!("QEMU lists a DIMM without name, slot or node: {device:?}"));
+    let small = |n: Option<u64>| n.and_then(|n| u32::try_from(n).ok()).ok_or_else(missing);
+    Ok(Device {
+        name: device.id.clone().ok_or_else(missing)?,
+        addr: device.addr,
+        size: device.size,
+        slot: small(device.slot)?,
+        node: small(device.node)?,
+    })
+}
+
+/// 0 or the errno; a failure without errno is the test's.
+fn errno_of(result: Result<(), Failure>) -> Result<i32, Trouble> {
+    match result {
+        Ok(()) => Ok(0),
+        Err(failure) if failure.errno != 0 => Ok(failure.errno),
+        Err(failure) => Err(Trouble::Error(failure.why)),
+    }
+}
+
+fn odd(what: &str, answer: &Answer) -> Trouble {
+    Trouble::Error(format!("{what}: the agent answered {answer:?}"))
+}
+
+fn timeout(what: String, deadline: Deadline) -> Trouble {
+    Trouble::Timeout { what, seconds: deadline.span().as_secs() }
+}
+
+/// What an unanswered request says.
+pub fn channel_trouble(error: ChannelError) -> Trouble {
+    match error {
+        ChannelError::Wait(wait) => wait_trouble(wait),
+        other => Trouble::Error(other.to_string()),
+    }
+}
+
+/// What a wait without result says.
+pub fn wait_trouble(error: vm::WaitError) -> Trouble {
+    match error {
+        vm::WaitError::Timeout { what, deadline } => timeout(what, deadline),
+        vm::WaitError::Alarm { line, .. } => Trouble::Console(line),
+        vm::WaitError::Gone { what, gone } if by_itself(&gone) => Trouble::Reset(what),
+        gone @ vm::WaitError::Gone { .. } => Trouble::Gone(gone.to_string()),
+    }
+}
+
+/// What a monitor that does not do its work says: never anything about the kernel.
+pub fn qmp_trouble(error: vm::QmpError) -> Trouble {
+    match error {
+        vm::QmpError::Gone { command, gone } if by_itself(&gone) => Trouble::Reset(command),
+        gone @ vm::QmpError::Gone { .. } => Trouble::Gone(gone.to_string()),
+        other => Trouble::Miss(other.to_string()),
+    }
+}
+
+/// QEMU ended with status 0 though nobody asked it to: the guest reset (`-no-reboot`) or powered off.
+fn by_itself(gone: &vm::Gone) -> bool {
+    gone.exit.as_ref().is_some_and(|exit| exit.code == Some(0))
+}

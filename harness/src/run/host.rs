@@ -1,0 +1,189 @@
+//! What all guests of a run share: QEMU, accelerator, deadlines' scale, initramfs files, the interrupt flag.
+
+use super::plan::Planned;
+use super::trouble::Trouble;
+use crate::event::ScenarioEnd;
+use crate::finding::Finding;
+use crate::image::Initramfs;
+use crate::verdict::{self, Complaint, Known, Verdict};
+use crate::vm::{Accel, Qemu, Vm};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// See the module.
+pub struct Host {
+    /// QEMU
+    pub qemu: Qemu,
+    /// proven accelerator
+    pub accel: Accel,
+    /// factor on every deadline
+    pub scale: f64,
+    /// further QEMU arguments
+    pub qemu_args: Vec<String>,
+    /// boot memory instead of the usual 512M
+    pub memory: Option<String>,
+    /// processors instead of the usual 2
+    pub smp: Option<u32>,
+    /// known issues that count as known; `None`: none does
+    pub known: Option<Known>,
+    /// further words of the lines that repeat a scenario: ` -k ./bzImage`
+    pub repeat_options: String,
+    interrupted: AtomicI32,
+    no_more: AtomicBool,
+    guests: Mutex<BTreeMap<u64, u32>>,
+    next_guest: Mutex<u64>,
+    files: tempfile::TempDir,
+    images: Mutex<BTreeMap<Vec<String>, PathBuf>>,
+}
+
+impl Host {
+    /// A host with no wishes.
+    ///
+    /// # Errors
+    /// No temporary directory can be made.
+    pub fn new(qemu: Qemu, accel: Accel, scale: f64) -> std::io::Result<Self> {
+        let files = tempfile::Builder::new().prefix("memhp-files-").tempdir_in(crate::vm::run_base())?;
+        Ok(Self {
+            qemu,
+            accel,
+            scale,
+            qemu_args: Vec::new(),
+            memory: None,
+            smp: None,
+            known: None,
+            repeat_options: String::new(),
+            interrupted: AtomicI32::new(0),
+            no_more: AtomicBool::new(false),
+            guests: Mutex::default(),
+            next_guest: Mutex::default(),
+            files,
+            images: Mutex::default(),
+        })
+    }
+
+    /// The run is to end now: a signal came, or a result cannot be written.
+    pub fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst) != 0
+    }
+
+    /// The signal that ended the run.
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.interrupted.load(Ordering::SeqCst)).filter(|signal| *signal > 0)
+    }
+
+    /// Ends the run because of a signal: the first one is what the exit status tells of.
+    pub fn end_by(&self, signal: i32) {
+        let _ = self.interrupted.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        self.kill_guests();
+    }
+
+    /// Ends the run without a signal.
+    pub fn stop(&self) {
+        self.end_by(-1);
+    }
+
+    /// Nothing new is to start; what runs goes on to its end.
+    pub fn no_more(&self) {
+        self.no_more.store(true, Ordering::SeqCst);
+    }
+
+    /// See [`Host::no_more`].
+    pub fn starts_no_more(&self) -> bool {
+        self.no_more.load(Ordering::SeqCst)
+    }
+
+    /// Kills this guest's QEMU when the run is interrupted, as long as the guard lives.
+    pub fn watch_over(&self, vm: &Vm) -> Guard<'_> {
+        let mut next = self.next_guest.lock().unwrap_or_else(PoisonError::into_inner);
+        *next += 1;
+        if let Some(pid) = vm.pid() {
+            self.guests.lock().unwrap_or_else(PoisonError::into_inner).insert(*next, pid);
+        }
+        Guard { host: self, number: *next }
+    }
+
+    /// Kills every guest that runs. The threads that wait for them then end by themselves.
+    pub fn kill_guests(&self) {
+        for pid in self.guests.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let pid = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw);
+            // Gone already is as good.
+            let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        }
+    }
+
+    /// The initramfs with the modules of a scenario, made once for a run.
+    ///
+    /// # Errors
+    /// A module cannot be unpacked, or the file cannot be written.
+    pub fn initramfs(&self, planned: &Planned) -> Result<PathBuf, Trouble> {
+        if planned.modules.is_empty() {
+            return self.plain_initramfs();
+        }
+        let key = std::iter::once(&planned.kernel.sha256).chain(&planned.modules).cloned().collect();
+        self.image(key, |image| {
+            let names: Vec<&str> = planned.scenario.case.modules.iter().map(String::as_str).collect();
+            for module in planned.kernel.modules.load(&names).map_err(|e| e.to_string())? {
+                image.module(&module.name, module.object).map_err(|e| e.to_string())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn image(
+        &self,
+        key: Vec<String>,
+        fill: impl FnOnce(&mut Initramfs) -> Result<(), String>,
+    ) -> Result<PathBuf, Trouble> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = images.get(&key) {
+            return Ok(path.clone());
+        }
+        let wrong = |e: String| Trouble::Miss(format!("cannot make the initramfs: {e}"));
+        let mut image = Initramfs::with_agent();
+        fill(&mut image).map_err(wrong)?;
+        let path = self.files.path().join(format!("initramfs-{}", images.len()));
+        std::fs::write(&path, image.build()).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
+        images.insert(key, path.clone());
+        Ok(path)
+    }
+
+    /// The initramfs with the agent alone.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn plain_initramfs(&self) -> Result<PathBuf, Trouble> {
+        self.image(Vec::new(), |_| Ok(()))
+    }
+
+    /// Id of the known issue that this failure is.
+    pub fn known_issue(
+        &self,
+        planned: &Planned,
+        end: &ScenarioEnd,
+        findings: &[Finding],
+        complaints: &[Complaint],
+    ) -> Option<String> {
+        if end.verdict != Verdict::Fail {
+            return None;
+        }
+        let known = self.known.as_ref()?;
+        let console = complaints.iter().map(verdict::known::console_finding);
+        let all: Vec<Finding> = findings.iter().cloned().chain(console).collect();
+        let entry = known.matches(&planned.id, planned.subject.version, &end.title, &all)?;
+        Some(entry.id.clone())
+    }
+}
+
+/// See [`Host::watch_over`].
+pub struct Guard<'a> {
+    host: &'a Host,
+    number: u64,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.host.guests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}

@@ -1,0 +1,24 @@
+//! From a plan to verdicts: scenarios run in guests, observations are judged, everything is logged as events.
+//!
+//! [`plan`] decides, [`schedule`] runs several guests at once, [`attempt`] takes one scenario from boot to verdict,
+//! [`engine`] does its steps on a [`guest`], and the [`judge`] (pure) says what is wrong.
+
+pub mod attempt;
+pub mod console_shell;
+pub mod engine;
+pub mod errno;
+pub mod guest;
+pub mod host;
+pub mod judge;
+pub mod observation;
+mod plain;
+pub mod plan;
+pub mod probe;
+mod put;
+mod scan;
+pub mod schedule;
+pub mod select;
+pub mod spec;
+mod trouble;
+
+pub use trouble::Trouble;

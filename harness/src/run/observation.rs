@@ -1,0 +1,288 @@
+//! What is observed in a scenario, in order. The judge is a fold over these alone, so that a saved run can be judged again.
+
+use crate::case::schema::Attribute;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use wire::{Hello, Snapshot, Uevent};
+
+/// One observation. Everything the judge needs to judge it is in it, also what the case wants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Observation {
+    /// the guest answers for the first time; with the state it booted into
+    Boot(Box<Boot>),
+    /// nothing is in flight: the whole state
+    Settled(Box<Settled>),
+    /// a DIMM was plugged, or QEMU refused it
+    Plug(Plug),
+    /// a file was written
+    Write(Write),
+    /// a block's attribute was written
+    BlockWrite(BlockWrite),
+    /// background writes that overlapped, in order of their end
+    Overlapping {
+        /// the writes
+        writes: Vec<BlockWrite>,
+    },
+    /// device_del was sent
+    Unplug(Unplug),
+    /// how an unplug ended
+    UnplugOutcome(UnplugOutcome),
+    /// plugs that raced with other steps are over: the state that came out, which the model takes over
+    Raced {
+        /// state
+        settled: Box<Settled>,
+        /// DIMMs
+        dimms: Vec<String>,
+    },
+    /// explicit expectations of blocks; judged against the last settled state
+    Blocks(Blocks),
+    /// content of something held was checked
+    Verified {
+        /// name of the hold
+        name: String,
+        /// pages looked at
+        pages: u64,
+        /// pages with wrong content
+        wrong: u64,
+    },
+    /// a holder died
+    HolderDied {
+        /// name of the hold
+        name: String,
+        /// how
+        why: String,
+    },
+    /// a file was read
+    File(File),
+    /// a console line was waited for
+    Console {
+        /// regular expression
+        pattern: String,
+        /// the line, if it came
+        line: Option<String>,
+    },
+    /// a program ended
+    Exec(Exec),
+    /// quantities that must not drift, sampled after each round
+    Drift {
+        /// quantity -> value, of each round
+        samples: Vec<BTreeMap<String, i64>>,
+    },
+    /// a deadline passed while the guest still answers
+    NotWithin {
+        /// what was waited for
+        waited_for: String,
+        /// seconds
+        seconds: u64,
+    },
+}
+
+/// The guest as it answers first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Boot {
+    /// who answers
+    pub hello: Hello,
+    /// DIMMs on QEMU's command line
+    pub cold_dimms: Vec<Device>,
+    /// state
+    pub settled: Settled,
+}
+
+/// The whole state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// what changed since the last one
+    pub snapshot: Snapshot,
+    /// uevents since the last one, in order
+    pub uevents: Vec<Uevent>,
+    /// uevents were lost: nothing can be said about them
+    pub uevents_lost: bool,
+    /// DIMMs as QEMU lists them
+    pub devices: Vec<Device>,
+    /// page flag counts of blocks that were scanned, by block number
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pages: BTreeMap<u32, BTreeMap<u8, u64>>,
+}
+
+/// A DIMM as QEMU has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// name in the case
+    pub name: String,
+    /// guest physical address
+    pub addr: u64,
+    /// bytes
+    pub size: u64,
+    /// slot
+    pub slot: u32,
+    /// NUMA node
+    pub node: u32,
+}
+
+/// A plug.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plug {
+    /// name in the case
+    pub dimm: String,
+    /// bytes
+    pub size: u64,
+    /// QEMU must refuse with an error containing this
+    pub want_refused: Option<String>,
+    /// QEMU's error
+    pub error: Option<String>,
+    /// the device, where it was taken
+    pub device: Option<Device>,
+    /// (source, status) of each ACPI_DEVICE_OST
+    pub osts: Vec<(u64, u64)>,
+    /// later steps race with it: the model takes over what comes out
+    pub race: bool,
+}
+
+/// A write to a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Write {
+    /// path
+    pub path: String,
+    /// text
+    pub text: String,
+    /// 0 or the errno
+    pub errno: i32,
+    /// errno that the case wants, 0 for success; the oracle alone decides without it
+    pub want: Option<i32>,
+}
+
+/// A write to a block.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlockWrite {
+    /// number
+    pub block: u32,
+    /// attribute
+    pub attribute: Attribute,
+    /// text
+    pub text: String,
+    /// 0 or the errno
+    pub errno: i32,
+    /// errnos that the case accepts, 0 for success; the oracle alone decides where empty
+    pub want: Vec<i32>,
+}
+
+/// A request to unplug.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unplug {
+    /// name in the case
+    pub dimm: String,
+    /// QEMU must refuse with an error containing this
+    pub want_refused: Option<String>,
+    /// QEMU's error
+    pub error: Option<String>,
+}
+
+/// How an unplug ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnplugOutcome {
+    /// name in the case
+    pub dimm: String,
+    /// what came
+    pub outcome: Outcome,
+    /// (source, status) of each ACPI_DEVICE_OST
+    pub osts: Vec<(u64, u64)>,
+    /// DEVICE_DELETED came
+    pub deleted: bool,
+    /// outcomes that the case accepts; the oracle alone decides where empty
+    pub want: Vec<Outcome>,
+}
+
+/// Outcomes of an unplug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// the DIMM is gone
+    Done,
+    /// the guest refused: OST status other than success
+    Refused,
+    /// hot-unplug is disabled in the guest: OST status 128
+    Disabled,
+}
+
+impl Outcome {
+    /// The word in case files.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// By its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Done, Self::Refused, Self::Disabled].into_iter().find(|o| o.word() == word)
+    }
+}
+
+/// Explicit expectations of blocks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Blocks {
+    /// numbers, in the order of the selection
+    pub blocks: Vec<u32>,
+    /// wanted word of each
+    pub states: Vec<String>,
+    /// wanted zone of each, `-` for none
+    pub zones: Vec<String>,
+    /// wanted text of valid_zones of all
+    pub valid_zones: Option<String>,
+    /// all the same; the model takes over what it is
+    pub uniform: bool,
+}
+
+/// A file's content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// path
+    pub path: String,
+    /// content or errno
+    pub value: wire::Value,
+    /// wanted text (one trailing newline aside)
+    pub want: Option<String>,
+    /// wanted errno
+    pub want_errno: Option<i32>,
+}
+
+/// A program's end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// program
+    pub program: String,
+    /// exit status or 128 + signal
+    pub status: i32,
+    /// killed at its time limit
+    pub timed_out: bool,
+    /// output
+    pub stdout: String,
+    /// errors
+    pub stderr: String,
+    /// wanted status
+    pub want_status: i32,
+    /// wanted output
+    pub want_stdout: Option<String>,
+}
+
+/// An observation as the fields of a log entry.
+///
+/// # Panics
+/// Never: observations are plain JSON objects.
+pub fn to_map(observation: &Observation) -> BTreeMap<String, serde_json::Value> {
+    match serde_json::to_value(observation) {
+        Ok(serde_json::Value::Object(map)) => map.into_iter().collect(),
+        other => unreachable!("an observation is an object: {other:?}"),
+    }
+}
+
+/// The observation of a log entry.
+///
+/// # Errors
+/// The fields are not those of an observation.
+pub fn from_map(map: &BTreeMap<String, serde_json::Value>) -> Result<Observation, serde_json::Error> {
+    serde_json::from_value(serde_json::Value::Object(map.clone().into_iter().collect()))
+}

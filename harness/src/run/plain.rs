@@ -1,0 +1,123 @@
+//! Judgements that need no model: what a case says itself.
+
+use super::errno;
+use super::observation::*;
+use crate::facts::{BlockFacts, Snapshot};
+use crate::finding::Finding;
+use crate::policy::{BlockState, Zone};
+use regex::Regex;
+use wire::Value;
+
+const CASE: &str = "the case says so";
+
+/// Observations that stand for themselves.
+pub fn judge(observation: &Observation) -> Vec<Finding> {
+    let finding = match observation {
+        Observation::Verified { name, pages, wrong: 1.. } => {
+            let rule = "mm/migrate.c: migration keeps the content of pages";
+            let seen = format!("pages with other content among {pages}");
+            Some(Finding::new("hold.content", name, "every page as it was written", seen, rule))
+        }
+        Observation::HolderDied { name, why } => {
+            let rule = "nothing may kill the process that holds memory while there is room";
+            Some(Finding::new("hold.alive", name, "alive", why, rule))
+        }
+        Observation::File(file) => self::file(file),
+        Observation::Console { pattern, line: None } => {
+            Some(Finding::new("console.line", pattern, "a line that matches", "none", CASE))
+        }
+        Observation::Exec(exec) => self::exec(exec),
+        Observation::NotWithin { waited_for, seconds } => {
+            let rule = "the guest still answers, but the fact did not come";
+            Some(Finding::new("within", waited_for, format!("within {seconds} s"), "not within", rule))
+        }
+        _ => None,
+    };
+    finding.into_iter().collect()
+}
+
+/// Zone of a block as it was seen; `None` while it is not online, or spans several.
+pub fn zone(block: &BlockFacts) -> Option<Zone> {
+    let word = block.valid_zones.as_deref().filter(|_| block.state == BlockState::Online)?;
+    Zone::parse(word)
+}
+
+/// A refusal by QEMU that was, or was not, wanted.
+pub fn refusal(what: &str, dimm: &str, want: Option<&str>, error: Option<&str>) -> Option<Finding> {
+    let fact = format!("{what}.refused");
+    match (want, error) {
+        (None, None) => None,
+        (Some(want), Some(error)) if error.contains(want) => None,
+        (None, Some(error)) => Some(Finding::new(fact, dimm, "taken by QEMU", error, CASE)),
+        (Some(want), error) => Some(Finding::new(fact, dimm, want, error.unwrap_or("taken by QEMU"), CASE)),
+    }
+}
+
+fn file(file: &File) -> Option<Finding> {
+    let show = |value: &Value| match value {
+        Value::Text(text) => format!("{:?}", text.strip_suffix('\n').unwrap_or(text)),
+        Value::Errno(errno) => errno::name(*errno),
+    };
+    let want = match (&file.want, file.want_errno) {
+        (_, Some(errno)) => errno::name(errno),
+        (Some(text), None) => format!("{:?}", text.strip_suffix('\n').unwrap_or(text)),
+        (None, None) => return None,
+    };
+    let seen = show(&file.value);
+    (want != seen).then(|| Finding::new("file", &*file.path, want, seen, CASE))
+}
+
+fn exec(exec: &Exec) -> Option<Finding> {
+    let name = &*exec.program;
+    if exec.timed_out {
+        return Some(Finding::new("exec.ended", name, "ended in time", "killed at its time limit", CASE));
+    }
+    if exec.status != exec.want_status {
+        let seen = format!("{} ({})", exec.status, exec.stderr.trim_end());
+        return Some(Finding::new("exec.status", name, exec.want_status, seen, CASE));
+    }
+    let pattern = exec.want_stdout.as_ref()?;
+    let matches = Regex::new(pattern).is_ok_and(|r| r.is_match(&exec.stdout));
+    (!matches)
+        .then(|| Finding::new("exec.stdout", name, format!("/{pattern}/"), exec.stdout.trim_end(), CASE))
+}
+
+/// A case's own expectations of blocks.
+pub fn blocks(want: &Blocks, now: &Snapshot) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut kinds: Vec<String> = Vec::new();
+    for (index, number) in want.blocks.iter().enumerate() {
+        let name = format!("memory{number}");
+        let Some(block) = now.blocks.get(number) else {
+            findings.push(Finding::new("block.missing", name, "present", "absent", CASE));
+            continue;
+        };
+        let zone_word = zone(block).map_or("-", |z| z.name());
+        let facts = [
+            ("block.state", want.states.get(index).map(String::as_str), block.state.word()),
+            ("block.zone", want.zones.get(index).map(String::as_str), zone_word),
+            (
+                "block.valid_zones",
+                want.valid_zones.as_deref(),
+                block.valid_zones.as_deref().unwrap_or("(no file)"),
+            ),
+        ];
+        for (fact, expected, seen) in facts {
+            if let Some(expected) = expected.filter(|e| *e != seen) {
+                findings.push(Finding::new(fact, &*name, expected, seen, CASE));
+            }
+        }
+        kinds.push(format!("{} {zone_word}", block.state));
+    }
+    if want.uniform && kinds.windows(2).any(|pair| pair[0] != pair[1]) {
+        let rule = "one policy is in force for one add: all its blocks are in one state and zone";
+        findings.push(Finding::new(
+            "blocks.uniform",
+            "",
+            "all the same",
+            "mixed",
+            format!("{rule} (seen: {})", kinds.join(", ")),
+        ));
+    }
+    findings
+}

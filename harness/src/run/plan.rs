@@ -1,0 +1,101 @@
+//! The plan: which scenarios run on which kernels, which are skipped and why. Decided before anything is booted.
+
+use super::host::Host;
+use crate::case::requires::ConfigLookup;
+use crate::case::{Chosen, Scenario, applies};
+use crate::kernel::Kernel;
+use crate::policy::Subject;
+use crate::verdict::Provokes;
+use std::sync::Arc;
+
+/// A scenario on a kernel.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// stable id
+    pub id: String,
+    /// case and parameters
+    pub scenario: Arc<Scenario>,
+    /// kernel
+    pub kernel: Arc<Kernel>,
+    /// the kernel as the oracle sees it
+    pub subject: Subject,
+    /// modules to load, in order; built-in ones left out
+    pub modules: Vec<String>,
+    /// console messages that the case provokes
+    pub provokes: Provokes,
+    /// the user's further kernel parameters
+    pub append: String,
+    /// seed of its random choices: of the run and the id
+    pub seed: u64,
+    /// why it does not run
+    pub skip: Option<String>,
+}
+
+impl Planned {
+    /// Names of the DIMMs on QEMU's command line.
+    pub fn cold_dimms(&self) -> Vec<String> {
+        self.scenario.case.machine.dimms.iter().map(|d| d.dimm.clone()).collect()
+    }
+
+    /// A command that repeats it.
+    pub fn repeat_line(&self, host: &Host) -> String {
+        format!("memhp run{} '{}'", host.repeat_options, self.id)
+    }
+}
+
+/// What is chosen, with what each scenario needs; sorted by id.
+pub fn plan(
+    chosen: Vec<Chosen>,
+    kernels: &[(Arc<Kernel>, Subject)],
+    append: &str,
+    seed: u64,
+) -> Vec<Planned> {
+    let one = |Chosen { id, kernel, scenario }: Chosen| {
+        let (kernel, subject) = &kernels[kernel];
+        let (modules, skip) = match requirements(&scenario, kernel) {
+            Ok(modules) => (modules, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        Planned {
+            seed: seed ^ hash(&id),
+            id,
+            kernel: Arc::clone(kernel),
+            subject: subject.clone(),
+            modules,
+            // Loading has refused what is no regular expression.
+            provokes: Provokes::new(&scenario.case.provokes).unwrap_or_default(),
+            append: append.into(),
+            skip,
+            scenario: Arc::new(scenario),
+        }
+    };
+    chosen.into_iter().map(one).collect()
+}
+
+fn requirements(scenario: &Scenario, kernel: &Kernel) -> Result<Vec<String>, String> {
+    let lookup = |name: &str| kernel.config.as_ref().and_then(|c| c.get(name).map(str::to_string));
+    let config: Option<ConfigLookup<'_>> = kernel.config.is_some().then_some(&lookup);
+    applies(&scenario.case, kernel.version, config).map_err(|e| e.to_string())?;
+    let names: Vec<&str> = scenario.case.modules.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A kernel without a module directory has what it needs built in: `config:` of the case has asked for it.
+    for name in &names {
+        if kernel.modules.has(name).map_err(|e| e.to_string())? == Some(false) {
+            return Err(format!("needs the module {name}, the kernel's package has none"));
+        }
+    }
+    let loaded = kernel.modules.load(&names).map_err(|e| e.to_string())?;
+    Ok(loaded.into_iter().map(|m| m.name).collect())
+}
+
+/// Part I of N, from 1, over the sorted plan: every Nth.
+pub fn shard(plan: Vec<Planned>, part: usize, of: usize) -> Vec<Planned> {
+    plan.into_iter().enumerate().filter(|(index, _)| index % of == part - 1).map(|(_, p)| p).collect()
+}
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}

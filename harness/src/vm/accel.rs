@@ -1,0 +1,212 @@
+//! Which accelerator: KVM is proven by running a guest, never by opening /dev/kvm.
+//!
+//! There are hosts where /dev/kvm opens, KVM_CREATE_VM succeeds, and a guest hangs for ever. So the first `auto` on a
+//! host boots the kernel that is to be tested until the agent says hello; the answer is kept for this boot of the
+//! host, this QEMU and these permissions of /dev/kvm.
+
+use super::args::{Accel, Boot, Machine};
+use super::hub::Deadline;
+use super::qemu::Qemu;
+use super::start::{Spec, Vm};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What was asked for (`--accel`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wish {
+    /// KVM where it is proven to work
+    #[default]
+    Auto,
+    /// KVM or nothing
+    Kvm,
+    /// emulation
+    Tcg,
+}
+
+/// What it came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// the accelerator
+    pub accel: Accel,
+    /// why it is not KVM, to be said once in a run; `None` where there is nothing to say
+    pub why: Option<String>,
+}
+
+/// KVM was demanded and does not work.
+#[derive(Debug, thiserror::Error)]
+#[error("KVM does not work here: {why} (leave out --accel kvm to emulate)")]
+pub struct NoKvm {
+    why: String,
+}
+
+/// A guest with KVM says hello long before this.
+const PROOF: Duration = Duration::from_secs(10);
+const DEVICE: &str = "/dev/kvm";
+const FILE: &str = "accel.json";
+
+/// Decides; `boot` and `machine` are what is booted for the proof, `cache` is a directory for the answer.
+///
+/// # Errors
+/// Only for [`Wish::Kvm`]. A demanded KVM is tried again even if it is known to have failed.
+pub fn choose(
+    wish: Wish,
+    qemu: &Qemu,
+    machine: &Machine,
+    boot: &Boot,
+    cache: &Path,
+) -> Result<Choice, NoKvm> {
+    decide(wish, &identity(qemu), cache, || prove(qemu, machine, boot))
+}
+
+fn decide(
+    wish: Wish,
+    identity: &Result<String, String>,
+    cache: &Path,
+    prove: impl FnOnce() -> Result<(), String>,
+) -> Result<Choice, NoKvm> {
+    if wish == Wish::Tcg {
+        return Ok(Choice { accel: Accel::Tcg, why: None });
+    }
+    let works = match (identity, identity.as_ref().ok().and_then(|key| recall(cache, key))) {
+        (Err(why), _) => Err(why.clone()),
+        (Ok(_), Some(known)) if known.is_ok() || wish == Wish::Auto => known,
+        (Ok(key), _) => {
+            let works = prove();
+            if let Err(e) = remember(cache, key, &works) {
+                tracing::warn!("cannot keep the answer about KVM in {}: {e}", cache.display());
+            }
+            works
+        }
+    };
+    match (works, wish) {
+        (Ok(()), _) => Ok(Choice { accel: Accel::Kvm, why: None }),
+        (Err(why), Wish::Kvm) => Err(NoKvm { why }),
+        (Err(why), _) => Ok(Choice { accel: Accel::Tcg, why: Some(format!("no KVM ({why}): emulating")) }),
+    }
+}
+
+/// What the answer depends on; or why there can be no KVM.
+fn identity(qemu: &Qemu) -> Result<String, String> {
+    if !qemu.kvm {
+        return Err(format!("{} was built without it", qemu.path.display()));
+    }
+    let device = fs::metadata(DEVICE).map_err(|e| format!("{DEVICE}: {e}"))?;
+    let program = fs::metadata(&qemu.path).map_err(|e| format!("{}: {e}", qemu.path.display()))?;
+    let boot = "/proc/sys/kernel/random/boot_id";
+    let boot = fs::read_to_string(boot).map_err(|e| format!("{boot}: {e}"))?;
+    Ok(format!(
+        "boot {} qemu {} {} {} {}.{} kvm {}:{}:{:o} user {}:{}",
+        boot.trim(),
+        qemu.path.display(),
+        qemu.version,
+        program.size(),
+        program.mtime(),
+        program.mtime_nsec(),
+        device.uid(),
+        device.gid(),
+        device.mode(),
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    ))
+}
+
+/// Boots a guest under KVM and waits for the agent's hello.
+fn prove(qemu: &Qemu, machine: &Machine, boot: &Boot) -> Result<(), String> {
+    fs::File::options().read(true).write(true).open(DEVICE).map_err(|e| format!("{DEVICE}: {e}"))?;
+    let spec = Spec::new(qemu.clone(), Accel::Kvm, machine.clone(), Some(boot.clone()));
+    let vm = Vm::start(spec).map_err(|e| one_line(&e.to_string()))?;
+    match vm.channel().hello(Deadline::within(PROOF)) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("{DEVICE} opens, but a guest does not come up: {}", one_line(&e.to_string()))),
+    }
+}
+
+/// QEMU's last words may be several lines.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// The answer, kept with what it depends on.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    identity: String,
+    /// why not; `None`: it works
+    fails: Option<String>,
+}
+
+fn recall(cache: &Path, identity: &str) -> Option<Result<(), String>> {
+    let text = fs::read_to_string(cache.join(FILE)).ok()?;
+    let known: Known = serde_json::from_str(&text).ok()?;
+    (known.identity == identity).then(|| known.fails.map_or(Ok(()), Err))
+}
+
+fn remember(cache: &Path, identity: &str, works: &Result<(), String>) -> io::Result<()> {
+    fs::create_dir_all(cache)?;
+    let known = Known { identity: identity.to_string(), fails: works.clone().err() };
+    let file: PathBuf = cache.join(FILE);
+    let new = tempfile::NamedTempFile::new_in(cache)?;
+    serde_json::to_writer(&new, &known)?;
+    new.persist(file)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Result<String, String> {
+        Ok(text.to_string())
+    }
+
+    fn tcg(why: &str) -> Choice {
+        Choice { accel: Accel::Tcg, why: Some(format!("no KVM ({why}): emulating")) }
+    }
+
+    #[test]
+    fn the_proof_is_made_once_for_each_host_and_qemu() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = &cache.path().join("new");
+        let hangs = || Err("hangs".to_string());
+        let never = || panic!("known already");
+        assert_eq!(decide(Wish::Auto, &key("a"), cache, hangs).unwrap(), tcg("hangs"));
+        assert_eq!(decide(Wish::Auto, &key("a"), cache, never).unwrap(), tcg("hangs"));
+        let kvm = Choice { accel: Accel::Kvm, why: None };
+        assert_eq!(decide(Wish::Auto, &key("b"), cache, || Ok(())).unwrap(), kvm);
+        assert_eq!(decide(Wish::Kvm, &key("b"), cache, never).unwrap(), kvm);
+        assert_eq!(
+            decide(Wish::Tcg, &key("c"), cache, never).unwrap(),
+            Choice { accel: Accel::Tcg, why: None }
+        );
+    }
+
+    #[test]
+    fn a_demand_tries_again_and_fails_clearly() {
+        let cache = tempfile::tempdir().unwrap();
+        decide(Wish::Auto, &key("a"), cache.path(), || Err("hangs".to_string())).unwrap();
+        let error =
+            decide(Wish::Kvm, &key("a"), cache.path(), || Err("hangs again".to_string())).unwrap_err();
+        let text = "KVM does not work here: hangs again (leave out --accel kvm to emulate)";
+        assert_eq!(error.to_string(), text);
+        assert_eq!(decide(Wish::Kvm, &key("a"), cache.path(), || Ok(())).unwrap().accel, Accel::Kvm);
+    }
+
+    #[test]
+    fn without_a_device_nothing_is_tried() {
+        let cache = tempfile::tempdir().unwrap();
+        let none = Err("/dev/kvm: gone".to_string());
+        let never = || panic!("nothing to try");
+        assert_eq!(decide(Wish::Auto, &none, cache.path(), never).unwrap(), tcg("/dev/kvm: gone"));
+        assert!(decide(Wish::Kvm, &none, cache.path(), never).is_err());
+    }
+
+    #[test]
+    fn a_damaged_cache_is_no_answer() {
+        let cache = tempfile::tempdir().unwrap();
+        fs::write(cache.path().join(FILE), "{").unwrap();
+        assert_eq!(decide(Wish::Auto, &key("a"), cache.path(), || Ok(())).unwrap().accel, Accel::Kvm);
+    }
+}

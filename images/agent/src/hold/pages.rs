@@ -1,0 +1,188 @@
+//! Pages that the process maps: anonymous, locked, or of a tmpfs file.
+
+use super::pattern::{Pattern, Rounds};
+use super::{Held, page_size, whole_pages};
+use crate::outbox::{failed, io_failed};
+use crate::sys::Region;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use wire::{Failure, Hold};
+
+/// Pages that are rewritten between two looks at the standard input.
+const BUSY_CHUNK: u64 = 64;
+
+/// Pages of pagemap that are read at a time.
+const PAGEMAP_CHUNK: usize = 8192;
+
+/// Bits of a /proc/PID/pagemap entry (Documentation/admin-guide/mm/pagemap.rst).
+const PRESENT: u64 = 1 << 63;
+const FRAME: u64 = (1 << 55) - 1;
+
+/// Mapped pages with a pattern in them.
+pub(crate) struct Pages {
+    region: Region,
+    pages: u64,
+    pattern: Pattern,
+    rounds: Rounds,
+    /// pages found wrong when their turn to be rewritten came
+    spoiled: u64,
+}
+
+impl Pages {
+    /// Private anonymous base pages, locked or not.
+    pub(crate) fn anonymous(what: &Hold, locked: bool) -> Result<Self, Failure> {
+        let pages = whole_pages(what.bytes)?;
+        let region = Region::anonymous(pages * page_size()).map_err(failed("mmap"))?;
+        if locked {
+            region.lock().map_err(failed("mlock2"))?;
+        }
+        let mut held = Self::new(region, pages, what);
+        for number in 0..held.pages {
+            let pattern = held.pattern;
+            pattern.fill(held.page_mut(number), number, 0);
+        }
+        Ok(held)
+    }
+
+    /// Pages of a file on a tmpfs of its own, which is gone with the process.
+    pub(crate) fn tmpfs(what: &Hold) -> Result<Self, Failure> {
+        let pages = whole_pages(what.bytes)?;
+        let dir = own_tmpfs()?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&dir, "held", flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(file.map_err(failed("create a file on tmpfs"))?);
+        let pattern = Pattern::new(what.seed);
+        let mut page = vec![0u64; page_size() / 8];
+        let mut bytes = vec![0u8; page_size()];
+        for number in 0..pages as u64 {
+            pattern.fill(&mut page, number, 0);
+            for (to, word) in bytes.chunks_exact_mut(8).zip(&page) {
+                to.copy_from_slice(&word.to_ne_bytes());
+            }
+            let at = number * page_size() as u64;
+            let written = file.write_all_at(&bytes, at);
+            written.map_err(io_failed(format_args!("write page {number} of {pages} to tmpfs")))?;
+        }
+        let region = Region::file(&file, pages * page_size()).map_err(failed("mmap"))?;
+        Ok(Self::new(region, pages, what))
+    }
+
+    fn new(region: Region, pages: usize, what: &Hold) -> Self {
+        let (pattern, rounds) = (Pattern::new(what.seed), Rounds::default());
+        Self { region, pages: pages as u64, pattern, rounds, spoiled: 0 }
+    }
+
+    fn page(&self, number: u64) -> &[u64] {
+        let words = page_size() / 8;
+        self.region.words(number as usize * words, words)
+    }
+
+    fn page_mut(&mut self, number: u64) -> &mut [u64] {
+        let words = page_size() / 8;
+        self.region.words_mut(number as usize * words, words)
+    }
+}
+
+impl Held for Pages {
+    fn bytes(&self) -> u64 {
+        self.pages * page_size() as u64
+    }
+
+    fn objects(&self) -> u64 {
+        self.pages
+    }
+
+    fn verify(&mut self) -> Result<(u64, u64), Failure> {
+        let intact = |number: &u64| self.pattern.holds(self.page(*number), *number, self.rounds.of(*number));
+        let wrong = (0..self.pages).filter(|number| !intact(number)).count();
+        Ok((self.pages, wrong as u64 + self.spoiled))
+    }
+
+    fn frames(&mut self) -> Result<Vec<(u64, u64)>, Failure> {
+        let path = "/proc/self/pagemap";
+        let pagemap = File::open(path).map_err(io_failed(format_args!("open {path}")))?;
+        let words = page_size() / 8;
+        let first = self.region.address() / page_size() as u64;
+        let mut frames = Vec::with_capacity(self.pages as usize);
+        let mut chunk = vec![0u8; PAGEMAP_CHUNK * 8];
+        let mut at = 0;
+        while at < self.pages as usize {
+            let count = PAGEMAP_CHUNK.min(self.pages as usize - at);
+            for number in at..at + count {
+                self.region.touch(number * words);
+            }
+            let bytes = &mut chunk[..count * 8];
+            let offset = (first + at as u64) * 8;
+            pagemap.read_exact_at(bytes, offset).map_err(io_failed(format_args!("read {path}")))?;
+            frames.extend(bytes.chunks_exact(8).filter_map(frame));
+            at += count;
+        }
+        Ok(ranges(frames))
+    }
+
+    fn rewrite_some(&mut self) -> Result<(), Failure> {
+        for _ in 0..BUSY_CHUNK {
+            let (number, round) = self.rounds.next();
+            let pattern = self.pattern;
+            let intact = pattern.holds(self.page(number), number, self.rounds.of(number));
+            self.spoiled += u64::from(!intact);
+            pattern.fill(self.page_mut(number), number, round);
+            self.rounds.step(self.pages);
+        }
+        Ok(())
+    }
+}
+
+/// The frame of a pagemap entry, `None` where no page is present (it may be under migration).
+fn frame(entry: &[u8]) -> Option<u64> {
+    let entry = u64::from_ne_bytes(entry.try_into().ok()?);
+    (entry & PRESENT != 0).then_some(entry & FRAME)
+}
+
+/// Ascending inclusive ranges.
+fn ranges(mut frames: Vec<u64>) -> Vec<(u64, u64)> {
+    frames.sort_unstable();
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for frame in frames {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == frame => *last = frame,
+            _ => ranges.push((frame, frame)),
+        }
+    }
+    ranges
+}
+
+/// The root of a new tmpfs without limits, which only this descriptor keeps alive.
+pub(crate) fn own_tmpfs() -> Result<OwnedFd, Failure> {
+    let point = format!("/tmp/hold-{}", std::process::id());
+    std::fs::create_dir(&point).map_err(io_failed(format_args!("mkdir {point}")))?;
+    let flags = rustix::mount::MountFlags::empty();
+    let data = c"size=100%,nr_inodes=0,huge=never";
+    rustix::mount::mount("hold", point.as_str(), "tmpfs", flags, data).map_err(failed("mount tmpfs"))?;
+    let opened =
+        crate::files::open_dir(rustix::fs::CWD, &point).map_err(failed(format_args!("open {point}")));
+    let detach = rustix::mount::UnmountFlags::DETACH;
+    rustix::mount::unmount(point.as_str(), detach).map_err(failed(format_args!("umount {point}")))?;
+    std::fs::remove_dir(&point).map_err(io_failed(format_args!("rmdir {point}")))?;
+    opened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_become_ranges() {
+        assert_eq!(ranges(vec![7, 3, 5, 4, 9]), [(3, 5), (7, 7), (9, 9)]);
+        assert_eq!(ranges(vec![]), []);
+    }
+
+    #[test]
+    fn only_a_present_page_has_a_frame() {
+        assert_eq!(frame(&(PRESENT | 1 << 61 | 0x1234).to_ne_bytes()), Some(0x1234));
+        assert_eq!(frame(&(1u64 << 62 | 0x1234).to_ne_bytes()), None);
+        assert_eq!(frame(&0u64.to_ne_bytes()), None);
+    }
+}

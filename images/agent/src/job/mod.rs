@@ -1,0 +1,95 @@
+//! Jobs: what the harness started and may interrupt.
+
+mod exec;
+mod hold;
+mod write;
+
+use crate::children::Children;
+use crate::outbox::{Outbox, io_failed, refused};
+use crate::workers::Workers;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wire::{Failure, Job};
+
+pub(crate) use hold::{Command, HoldReply, Outcome, Request};
+
+/// What jobs run with.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) workers: Workers,
+    pub(crate) children: Arc<Children>,
+}
+
+/// A job that was started.
+enum Handle {
+    Write(Arc<write::Writing>),
+    Exec(Arc<exec::Running>),
+    Hold(Arc<hold::Holding>),
+}
+
+/// All jobs, by the id of the request that started them.
+pub(crate) struct Jobs {
+    means: Means,
+    handles: BTreeMap<u64, Handle>,
+}
+
+impl Jobs {
+    /// None yet.
+    pub(crate) fn new(means: Means) -> Self {
+        Self { means, handles: BTreeMap::new() }
+    }
+
+    /// Starts one; its end comes through the outbox.
+    pub(crate) fn start(&mut self, id: u64, job: Job) -> Result<(), Failure> {
+        if self.handles.contains_key(&id) {
+            return Err(refused(format!("job {id} exists")));
+        }
+        let means = self.means.clone();
+        let handle = match job {
+            Job::Write { path, text } => {
+                let writing = Arc::new(write::Writing::default());
+                let own = Arc::clone(&writing);
+                self.submit(move || write::run(id, &path, &text, &own, &means.outbox))?;
+                Handle::Write(writing)
+            }
+            Job::Exec { argv, env, timeout_ms } => {
+                let running = Arc::new(exec::Running::default());
+                let own = Arc::clone(&running);
+                self.submit(move || exec::run(id, &argv, &env, timeout_ms, &own, &means))?;
+                Handle::Exec(running)
+            }
+            Job::Hold(what) => {
+                let holding = Arc::new(hold::Holding::default());
+                let own = Arc::clone(&holding);
+                self.submit(move || hold::run(id, &what, &own, &means))?;
+                Handle::Hold(holding)
+            }
+        };
+        self.handles.insert(id, handle);
+        Ok(())
+    }
+
+    fn submit(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+        self.means.workers.submit(work).map_err(io_failed("start a thread"))
+    }
+
+    /// Interrupts one that has not ended.
+    pub(crate) fn interrupt(&self, id: u64) -> Result<(), Failure> {
+        match self.handles.get(&id) {
+            Some(Handle::Write(writing)) => writing.interrupt(),
+            Some(Handle::Exec(running)) => running.interrupt(),
+            Some(Handle::Hold(holding)) => holding.interrupt(),
+            None => Err(refused(format!("no job {id}"))),
+        }
+    }
+
+    /// Passes a command on to a hold. The answer to the request `asked_by` comes through the outbox, unless this fails.
+    pub(crate) fn command(&self, id: u64, asked_by: u64, command: Command) -> Result<(), Failure> {
+        match self.handles.get(&id) {
+            Some(Handle::Hold(holding)) => holding.command(Request { id: asked_by, command }),
+            Some(_) => Err(refused(format!("job {id} holds no memory"))),
+            None => Err(refused(format!("no job {id}"))),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Counting /proc/kpageflags.
+
+use crate::outbox::{io_failed, refused};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use wire::Failure;
+
+/// Where the flags of page frames are.
+pub(crate) const PATH: &str = "/proc/kpageflags";
+
+/// The key under which pages without any flag are counted.
+const NO_FLAG: u8 = 255;
+
+/// Pages per read: 128 KiB of it.
+const CHUNK: u64 = 16 << 10;
+
+/// How many of the `count` pages from `pfn` on carry each flag.
+///
+/// # Errors
+/// Also where the kernel has no flags for a part of the range (it ends at the highest frame that was ever there).
+pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> {
+    let file = File::open(PATH).map_err(io_failed(format_args!("open {PATH}")))?;
+    let end = pfn.checked_add(count).filter(|end| end.checked_mul(8).is_some());
+    let end = end.ok_or_else(|| refused("range of page frames overflows"))?;
+    let mut counts = Counts::new();
+    let mut bytes = vec![0u8; 8 * CHUNK as usize];
+    let mut at = pfn;
+    while at < end {
+        let want = 8 * CHUNK.min(end - at) as usize;
+        let got = file
+            .read_at(&mut bytes[..want], at * 8)
+            .map_err(io_failed(format_args!("read {PATH} at page frame {at:#x}")))?;
+        if got == 0 {
+            return Err(refused(format!("{PATH} ends at page frame {at:#x}, asked up to {end:#x}")));
+        }
+        for page in bytes[..got].chunks_exact(8) {
+            counts.add(u64::from_ne_bytes(page.try_into().expect("chunks are of eight bytes")));
+        }
+        at += (got / 8) as u64;
+    }
+    Ok(counts.by_flag())
+}
+
+/// Pages with the same flags come in long runs: they are counted by the run, not by the bit.
+struct Counts {
+    by_bit: [u64; 64],
+    none: u64,
+    run: u64,
+    flags: u64,
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self { by_bit: [0; 64], none: 0, run: 0, flags: 0 }
+    }
+
+    fn add(&mut self, flags: u64) {
+        if flags != self.flags {
+            self.close_run();
+            self.flags = flags;
+        }
+        self.run += 1;
+    }
+
+    fn close_run(&mut self) {
+        if self.flags == 0 {
+            self.none += self.run;
+        }
+        let mut rest = self.flags;
+        while rest != 0 {
+            self.by_bit[rest.trailing_zeros() as usize] += self.run;
+            rest &= rest - 1;
+        }
+        self.run = 0;
+    }
+
+    fn by_flag(mut self) -> BTreeMap<u8, u64> {
+        self.close_run();
+        let bits = (0u8..64).zip(self.by_bit).chain([(NO_FLAG, self.none)]);
+        bits.filter(|&(_, pages)| pages > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_of_a_page_counts_once() {
+        let mut counts = Counts::new();
+        for flags in [0, 0, 1 << 63 | 1, 1, 0, 1 << 10] {
+            counts.add(flags);
+        }
+        assert_eq!(counts.by_flag(), BTreeMap::from([(0, 2), (10, 1), (63, 1), (NO_FLAG, 3)]));
+    }
+
+    #[test]
+    fn no_page_no_count() {
+        assert_eq!(Counts::new().by_flag(), BTreeMap::new());
+    }
+}

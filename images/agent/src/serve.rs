@@ -1,0 +1,216 @@
+//! The main thread: it waits for the port, the uevents and the workers, and never blocks anywhere else.
+//!
+//! Order is a promise: uevents that were in the socket when an answer or the end of a job was made go before it. So,
+//! once an answer is there, every event of what happened before it has been seen.
+
+use crate::files::{self, Reader};
+use crate::job::{Command, Jobs, Means};
+use crate::outbox::{Outbox, failed, io_failed, now_ns, refused};
+use crate::pageflags;
+use crate::port::Port;
+use crate::sys;
+use crate::uevent::Uevents;
+use crate::watch::Watcher;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use std::fs::File;
+use std::sync::Arc;
+use wire::{Answer, Ask, Failure, Hello, Message, Request};
+
+/// All that the main thread has.
+pub(crate) struct Agent {
+    port: Port,
+    uevents: Option<Uevents>,
+    outbox: Arc<Outbox>,
+    means: Means,
+    jobs: Jobs,
+    watcher: Watcher,
+    reader: Reader,
+}
+
+/// What came of a request: an answer now, or later through the outbox.
+enum Reply {
+    Now(Answer),
+    Later,
+}
+
+impl Agent {
+    /// Ready to serve; `uevents` is `None` on a kernel without networking.
+    pub(crate) fn new(port: Port, uevents: Option<Uevents>, means: Means) -> Self {
+        Self {
+            port,
+            uevents,
+            outbox: Arc::clone(&means.outbox),
+            jobs: Jobs::new(means.clone()),
+            means,
+            watcher: Watcher::new(),
+            reader: Reader::new(),
+        }
+    }
+
+    /// Serves for ever; returns only why that is not possible.
+    pub(crate) fn run(mut self) -> String {
+        loop {
+            if let Err(e) = self.wait() {
+                return format!("poll: {e}");
+            }
+            self.drain_uevents();
+            for message in self.outbox.take() {
+                self.drain_uevents();
+                self.port.send(message);
+            }
+            if let Err(e) = self.port.fill() {
+                return format!("read {}: {e}", crate::port::DEVICE);
+            }
+            while let Some(request) = self.port.next() {
+                match request {
+                    Ok(request) => self.handle(request),
+                    Err(error) => {
+                        self.port.send(Message::Log { t_ns: now_ns(), text: format!("request: {error}") });
+                    }
+                }
+            }
+            if let Err(e) = self.port.flush() {
+                return format!("write {}: {e}", crate::port::DEVICE);
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self) -> Result<(), Errno> {
+        let port = self.port.fd();
+        let wake = self.outbox.wake();
+        let uevents = self.uevents.as_ref().map(Uevents::fd);
+        let mut interest = PollFlags::IN;
+        if self.port.pending() {
+            interest |= PollFlags::OUT;
+        }
+        let mut fds = Vec::with_capacity(3);
+        fds.push(PollFd::new(&port, interest));
+        fds.push(PollFd::new(&wake, PollFlags::IN));
+        if let Some(uevents) = &uevents {
+            fds.push(PollFd::new(uevents, PollFlags::IN));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn drain_uevents(&mut self) {
+        if let Some(uevents) = &mut self.uevents {
+            uevents.drain(|message| self.port.send(message));
+        }
+    }
+
+    fn handle(&mut self, Request { id, ask }: Request) {
+        let hello = matches!(ask, Ask::Hello);
+        let result = match self.answer(id, ask) {
+            Ok(Reply::Later) => return,
+            Ok(Reply::Now(answer)) => Ok(answer),
+            Err(failure) => Err(failure),
+        };
+        let message = Message::Answer { id, t_ns: now_ns(), result };
+        self.drain_uevents();
+        if hello { self.port.open_up(message) } else { self.port.send(message) }
+    }
+
+    fn answer(&mut self, id: u64, ask: Ask) -> Result<Reply, Failure> {
+        let done = |()| Reply::Now(Answer::Done);
+        match ask {
+            Ask::Hello => self.hello().map(|hello| Reply::Now(Answer::Hello(hello))),
+            Ask::Read { path } => {
+                let text = self.reader.text(CWD, &path).map_err(failed(format_args!("read {path}")))?;
+                Ok(Reply::Now(Answer::Text(text)))
+            }
+            Ask::ReadMany { paths } => {
+                let texts = paths.iter().map(|path| self.reader.value(CWD, path)).collect();
+                Ok(Reply::Now(Answer::Texts(texts)))
+            }
+            Ask::ReadBytes { path } => {
+                let bytes = std::fs::read(&path).map_err(io_failed(format_args!("read {path}")))?;
+                Ok(Reply::Now(Answer::Bytes(wire::base64::encode(&bytes))))
+            }
+            Ask::List { path } => {
+                let names = files::open_dir(CWD, &path).and_then(files::names);
+                Ok(Reply::Now(Answer::Names(names.map_err(failed(format_args!("list {path}")))?)))
+            }
+            Ask::Write { path, text } => files::write(&path, &text).map(done),
+            Ask::Put { path, mode, offset, base64 } => {
+                files::put(&path, mode, offset, &decode(&base64)?).map(done)
+            }
+            Ask::Reseed { base64 } => reseed(&decode(&base64)?).map(done),
+            Ask::Watch { sets, threads } => {
+                self.watcher.watch(sets, threads);
+                Ok(done(()))
+            }
+            Ask::Snapshot => Ok(Reply::Now(Answer::Snapshot(self.snapshot()))),
+            Ask::Job(job) => self.jobs.start(id, job).map(done),
+            Ask::Interrupt { job } => self.jobs.interrupt(job).map(done),
+            Ask::Release { job } => self.jobs.command(job, id, Command::Release).map(|()| Reply::Later),
+            Ask::Verify { job } => self.jobs.command(job, id, Command::Verify).map(|()| Reply::Later),
+            Ask::Frames { job } => self.jobs.command(job, id, Command::Frames).map(|()| Reply::Later),
+            Ask::ScanPages { pfn, count } => {
+                self.later(id, move || pageflags::count(pfn, count).map(Answer::Flags))
+            }
+            Ask::Module { path, params } => {
+                self.later(id, move || files::load_module(&path, &params).map(|()| Answer::Done))
+            }
+            Ask::Mount { source, target, fstype, data } => {
+                self.later(id, move || files::mount(&source, &target, &fstype, &data).map(|()| Answer::Done))
+            }
+        }
+    }
+
+    /// Has a worker find the answer.
+    fn later(
+        &self,
+        id: u64,
+        work: impl FnOnce() -> Result<Answer, Failure> + Send + 'static,
+    ) -> Result<Reply, Failure> {
+        let outbox = Arc::clone(&self.outbox);
+        let submitted = self.means.workers.submit(move || outbox.answer(id, work()));
+        submitted.map(|()| Reply::Later).map_err(io_failed("start a thread"))
+    }
+
+    fn snapshot(&mut self) -> wire::Snapshot {
+        let (port, uevents) = (&mut self.port, &mut self.uevents);
+        // Events get their time when they are taken out of the socket, and a snapshot is long.
+        self.watcher.snapshot(&mut || {
+            if let Some(uevents) = uevents {
+                uevents.drain(|message| port.send(message));
+            }
+        })
+    }
+
+    fn hello(&mut self) -> Result<Hello, Failure> {
+        let uname = rustix::system::uname();
+        let text = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
+        let cmdline = self.reader.text(CWD, "/proc/cmdline").map_err(failed("read /proc/cmdline"))?;
+        let mut flags = [0u8; 8];
+        let page_flags = File::open(pageflags::PATH)
+            .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut flags))
+            .is_ok();
+        Ok(Hello {
+            protocol: wire::PROTOCOL,
+            release: text(uname.release()),
+            version: text(uname.version()),
+            machine: text(uname.machine()),
+            cmdline,
+            uevents: self.uevents.is_some(),
+            page_flags,
+            page_size: rustix::param::page_size() as u64,
+        })
+    }
+}
+
+fn decode(base64: &str) -> Result<Vec<u8>, Failure> {
+    wire::base64::decode(base64).ok_or_else(|| refused("not base64"))
+}
+
+fn reseed(bytes: &[u8]) -> Result<(), Failure> {
+    let path = "/dev/urandom";
+    let random = File::options().write(true).open(path).map_err(io_failed(format_args!("open {path}")))?;
+    sys::reseed(&random, bytes).map_err(failed("reseed the random generator"))
+}

@@ -1,0 +1,205 @@
+//! The system calls that need `unsafe`; nothing else in the agent does.
+
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// What interrupts a write. Its handler is installed without SA_RESTART.
+const INTERRUPT: libc::c_int = libc::SIGUSR1;
+
+/// `RNDADDENTROPY` and `RNDRESEEDCRNG` (include/uapi/linux/random.h).
+const RND_ADD_ENTROPY: libc::Ioctl = 0x4008_5203;
+const RND_RESEED_CRNG: libc::Ioctl = 0x5207;
+
+/// A descriptor that cannot be written to; it takes the place of the one being written on an interrupt.
+static DEAD_END: AtomicI32 = AtomicI32::new(-1);
+
+thread_local! {
+    /// The descriptor that this thread is writing to, or -1.
+    static WRITING: AtomicI32 = const { AtomicI32::new(-1) };
+}
+
+/// Ends the write of the thread it runs in, wherever the signal found it.
+///
+/// A write that sleeps or loops with an eye on signals (`offline_pages`) has already come back with EINTR. One
+/// that the kernel starts again after every signal (`restart_syscall` in `lock_device_hotplug_sysfs`), or that has
+/// not begun, finds a descriptor that is not open for writing, and fails with EBADF.
+extern "C" fn on_interrupt(_: libc::c_int) {
+    let fd = WRITING.with(|w| w.load(Ordering::SeqCst));
+    if fd < 0 {
+        return;
+    }
+    // SAFETY: dup2 is async-signal-safe and takes no memory; errno is the thread's own and is put back.
+    unsafe {
+        let errno = libc::__errno_location();
+        let saved = *errno;
+        libc::dup2(DEAD_END.load(Ordering::SeqCst), fd);
+        *errno = saved;
+    }
+}
+
+/// Installs the handler of the interrupting signal; `dead_end` must stay open and must not be writable.
+pub(crate) fn install_interrupt(dead_end: impl AsFd) -> Result<(), Errno> {
+    DEAD_END.store(dead_end.as_fd().as_raw_fd(), Ordering::SeqCst);
+    // SAFETY: the structure is zeroed and then filled in; the handler only does what a signal handler may do.
+    let rc = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_interrupt as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(INTERRUPT, &action, ptr::null_mut())
+    };
+    check(rc)
+}
+
+/// Names the descriptor that an interrupt of this thread closes for writing; `None` when the write is over.
+pub(crate) fn set_writing<F: AsFd>(fd: Option<F>) {
+    let raw = fd.map_or(-1, |fd| fd.as_fd().as_raw_fd());
+    WRITING.with(|w| w.store(raw, Ordering::SeqCst));
+}
+
+/// Interrupts the thread `tid` of this process.
+pub(crate) fn interrupt_thread(tid: i32) -> Result<(), Errno> {
+    // SAFETY: tgkill takes numbers only.
+    let rc = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, INTERRUPT) };
+    if rc == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Makes the allocator keep what it has: one arena, nothing mapped apart, nothing given back to the kernel.
+pub(crate) fn keep_heap() {
+    // SAFETY: mallopt only sets numbers in the allocator.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+    }
+}
+
+/// Waits for any child to end and says which, leaving it to be waited for again.
+pub(crate) fn peek_dead_child() -> Result<i32, Errno> {
+    // SAFETY: siginfo_t is plain data, valid when zeroed; waitid fills it in, and si_pid is valid after success.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        match libc::waitid(libc::P_ALL, 0, &mut info, libc::WEXITED | libc::WNOWAIT) {
+            0 => Ok(info.si_pid()),
+            _ => Err(last_errno()),
+        }
+    }
+}
+
+/// Mixes bytes into the random pool, credits all their bits, and has the generator take them up.
+pub(crate) fn reseed(random: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    let fd = random.as_fd().as_raw_fd();
+    let bytes_len = i32::try_from(bytes.len()).map_err(|_| Errno::INVAL)?;
+    let mut info = Vec::with_capacity(8 + bytes.len());
+    info.extend_from_slice(&(bytes_len.saturating_mul(8)).to_ne_bytes());
+    info.extend_from_slice(&bytes_len.to_ne_bytes());
+    info.extend_from_slice(bytes);
+    // SAFETY: `info` is a struct rand_pool_info (two ints, then as many bytes as the second says) and outlives the call.
+    check(unsafe { libc::ioctl(fd, RND_ADD_ENTROPY, info.as_ptr()) })?;
+    // SAFETY: this ioctl takes no argument.
+    check(unsafe { libc::ioctl(fd, RND_RESEED_CRNG) })
+}
+
+/// Address space mapped by this process alone, as 64-bit words.
+pub(crate) struct Region {
+    at: *mut u64,
+    bytes: usize,
+}
+
+impl Region {
+    /// Private anonymous memory in base pages, nothing of it taken yet.
+    pub(crate) fn anonymous(bytes: usize) -> Result<Self, Errno> {
+        Self::unbacked(bytes, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// The same, but never written: reading maps the zero page, so only page tables are taken.
+    pub(crate) fn zero_pages(bytes: usize) -> Result<Self, Errno> {
+        Self::unbacked(bytes, ProtFlags::READ)
+    }
+
+    fn unbacked(bytes: usize, prot: ProtFlags) -> Result<Self, Errno> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice; nothing else refers to it.
+        let at = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), bytes, prot, flags)? };
+        let region = Self { at: at.cast(), bytes };
+        // SAFETY: the range is the mapping just made; the advice does not change its content.
+        match unsafe { rustix::mm::madvise(at, bytes, Advice::LinuxNoHugepage) } {
+            Ok(()) | Err(Errno::INVAL) => Ok(region), // EINVAL: a kernel without huge pages
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A file, shared.
+    pub(crate) fn file(fd: impl AsFd, bytes: usize) -> Result<Self, Errno> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice, of a file that only this process has open.
+        let at = unsafe { rustix::mm::mmap(ptr::null_mut(), bytes, prot, MapFlags::SHARED, fd, 0)? };
+        Ok(Self { at: at.cast(), bytes })
+    }
+
+    /// Locks every page as it comes in.
+    pub(crate) fn lock(&self) -> Result<(), Errno> {
+        let flags = rustix::mm::MlockFlags::ONFAULT;
+        // SAFETY: the range is this mapping.
+        unsafe { rustix::mm::mlock_with(self.at.cast::<c_void>(), self.bytes, flags) }
+    }
+
+    /// First address.
+    pub(crate) fn address(&self) -> u64 {
+        self.at as u64
+    }
+
+    /// The words of part of the region; `from` and `count` are in words.
+    ///
+    /// # Panics
+    /// Where the range is not inside the region.
+    pub(crate) fn words(&self, from: usize, count: usize) -> &[u64] {
+        self.check_range(from, count);
+        // SAFETY: inside the mapping, aligned, and only `words_mut`, which borrows mutably, writes to it.
+        unsafe { std::slice::from_raw_parts(self.at.add(from), count) }
+    }
+
+    /// The same, to be written.
+    ///
+    /// # Panics
+    /// Where the range is not inside the region.
+    pub(crate) fn words_mut(&mut self, from: usize, count: usize) -> &mut [u64] {
+        self.check_range(from, count);
+        // SAFETY: as in `words`, and `self` is borrowed mutably. Never called on `zero_pages`, which is read-only.
+        unsafe { std::slice::from_raw_parts_mut(self.at.add(from), count) }
+    }
+
+    /// Reads one word, so that the page is there.
+    ///
+    /// # Panics
+    /// Where the word is not inside the region.
+    pub(crate) fn touch(&self, word: usize) -> u64 {
+        self.check_range(word, 1);
+        // SAFETY: inside the mapping and aligned; volatile, because the access itself is what is wanted.
+        unsafe { self.at.add(word).read_volatile() }
+    }
+
+    fn check_range(&self, from: usize, count: usize) {
+        let end = from.checked_add(count).expect("range of words overflows");
+        assert!(end <= self.bytes / 8, "words {from}..{end} of a region of {} bytes", self.bytes);
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no slice of it outlives the value.
+        let unmapped = unsafe { rustix::mm::munmap(self.at.cast::<c_void>(), self.bytes) };
+        debug_assert_eq!(unmapped, Ok(()));
+    }
+}
+
+fn check(rc: libc::c_int) -> Result<(), Errno> {
+    if rc < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+fn last_errno() -> Errno {
+    std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
+}

@@ -1,0 +1,202 @@
+//! Snapshots: reading all that is watched, and telling what differs from the last time.
+
+use crate::files::{Reader, names, open_dir};
+use crate::glob;
+use crate::kthreads;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::CWD;
+use std::collections::BTreeMap;
+use wire::{Snapshot, Value, WatchSet};
+
+/// Directory -> entry -> value.
+type State = BTreeMap<String, BTreeMap<String, Value>>;
+
+/// What is watched, and what of it was sent.
+pub(crate) struct Watcher {
+    sets: Vec<WatchSet>,
+    threads: Vec<String>,
+    sent: State,
+    reader: Reader,
+}
+
+impl Watcher {
+    /// Watches nothing.
+    pub(crate) fn new() -> Self {
+        Self { sets: Vec::new(), threads: Vec::new(), sent: State::new(), reader: Reader::new() }
+    }
+
+    /// Watches these from now on.
+    pub(crate) fn watch(&mut self, sets: Vec<WatchSet>, threads: Vec<String>) {
+        self.sets = sets;
+        self.threads = threads;
+        self.sent.clear();
+    }
+
+    /// Reads everything. `breath` is called after each directory, for what cannot wait.
+    pub(crate) fn snapshot(&mut self, breath: &mut dyn FnMut()) -> Snapshot {
+        let mut now = State::new();
+        for set in &self.sets {
+            let reader = &mut self.reader;
+            let mut leaf = |path: &str, dir: BorrowedFd<'_>| {
+                let entries = now.entry(path.to_owned()).or_default();
+                read_set(set, dir, reader, entries);
+                breath();
+            };
+            descend(CWD, "", &set.dir, &mut leaf);
+        }
+        let (changed, gone) = differences(&self.sent, &now);
+        self.sent = now;
+        let threads = kthreads::names(&self.threads, &mut self.reader);
+        Snapshot { changed, gone, threads }
+    }
+}
+
+/// Calls `leaf` with every directory that fits `pattern` (what is left of the path) below `at`, whose path is `path`.
+///
+/// A directory that cannot be opened does not exist, for all that a snapshot says: it may go at any moment.
+fn descend(at: BorrowedFd<'_>, path: &str, pattern: &str, leaf: &mut dyn FnMut(&str, BorrowedFd<'_>)) {
+    let (fixed, star, rest) = split_at_star(pattern);
+    let base = format!("{path}{fixed}");
+    // Below `at` the path is relative; at the top it is the absolute one.
+    let relative = if path.is_empty() { fixed } else { fixed.trim_start_matches('/') };
+    let opened = if relative.is_empty() { open_dir(at, ".") } else { open_dir(at, relative) };
+    let Ok(dir) = opened else { return };
+    let Some(star) = star else { return leaf(&base, dir.as_fd()) };
+    let Ok(names) = names(&dir) else { return };
+    for name in names.iter().filter(|name| glob::matches(star, name)) {
+        let Ok(below) = open_dir(&dir, name) else { continue };
+        let base = format!("{base}/{name}");
+        if rest.is_empty() {
+            leaf(&base, below.as_fd());
+        } else {
+            descend(below.as_fd(), &base, rest, leaf);
+        }
+    }
+}
+
+/// The path before the first component with a `*`, that component, and what follows it (with its slash).
+fn split_at_star(pattern: &str) -> (&str, Option<&str>, &str) {
+    let pattern = pattern.trim_end_matches('/');
+    let Some(star) = pattern.find('*') else { return (pattern, None, "") };
+    let begin = pattern[..star].rfind('/').map_or(0, |slash| slash + 1);
+    let end = pattern[star..].find('/').map_or(pattern.len(), |slash| star + slash);
+    (pattern[..begin].trim_end_matches('/'), Some(&pattern[begin..end]), &pattern[end..])
+}
+
+fn read_set(set: &WatchSet, dir: BorrowedFd<'_>, reader: &mut Reader, entries: &mut BTreeMap<String, Value>) {
+    for file in &set.files {
+        entries.insert(file.clone(), reader.value(dir, file));
+    }
+    if !set.list && set.links.is_empty() {
+        return;
+    }
+    let names = match names(dir) {
+        Ok(names) => names,
+        Err(errno) => {
+            entries.insert(".".into(), Value::Errno(errno.raw_os_error()));
+            return;
+        }
+    };
+    for name in names.iter().filter(|name| set.links.iter().any(|prefix| name.starts_with(prefix))) {
+        let target = match rustix::fs::readlinkat(dir, name.as_str(), Vec::new()) {
+            Ok(target) => target.to_string_lossy().into_owned(),
+            Err(rustix::io::Errno::INVAL) => continue, // not a link
+            Err(errno) => {
+                entries.insert(format!("->{name}"), Value::Errno(errno.raw_os_error()));
+                continue;
+            }
+        };
+        let last = target.rsplit('/').next().unwrap_or_default();
+        entries.insert(format!("->{name}"), Value::Text(last.to_owned()));
+    }
+    if set.list {
+        entries.insert(".".into(), Value::Text(names.join(" ")));
+    }
+}
+
+/// New and changed directories, each whole, and those that are gone.
+fn differences(old: &State, new: &State) -> (State, Vec<String>) {
+    let changed = new
+        .iter()
+        .filter(|(dir, entries)| old.get(*dir) != Some(entries))
+        .map(|(d, e)| (d.clone(), e.clone()));
+    let gone = old.keys().filter(|dir| !new.contains_key(*dir)).cloned();
+    (changed.collect(), gone.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn set(dir: String, files: &[&str], links: &[&str], list: bool) -> WatchSet {
+        let owned = |s: &[&str]| s.iter().map(|s| (*s).to_owned()).collect();
+        WatchSet { dir, files: owned(files), links: owned(links), list }
+    }
+
+    fn text(s: &str) -> Value {
+        Value::Text(s.to_owned())
+    }
+
+    #[test]
+    fn a_pattern_is_cut_at_its_first_star() {
+        assert_eq!(split_at_star("/sys/memory"), ("/sys/memory", None, ""));
+        assert_eq!(split_at_star("/sys/memory*"), ("/sys", Some("memory*"), ""));
+        assert_eq!(split_at_star("/sys/n*/m*/x"), ("/sys", Some("n*"), "/m*/x"));
+        assert_eq!(
+            split_at_star("/m*/x/"),
+            ("/m*/x".split('/').next().unwrap_or_default(), Some("m*"), "/x")
+        );
+        assert_eq!(split_at_star("/*"), ("", Some("*"), ""));
+    }
+
+    /// A tree like sysfs, snapshots of it, and what each tells.
+    #[test]
+    fn only_what_changed_is_told() {
+        let root = std::env::temp_dir().join(format!("memhp-watch-{}", std::process::id()));
+        let dir = |name: &str| root.join(name);
+        for name in ["memory1", "memory2", "power"] {
+            std::fs::create_dir_all(dir(name)).unwrap();
+        }
+        std::fs::write(dir("memory1/state"), "online\n").unwrap();
+        std::fs::write(dir("memory2/state"), "offline\n").unwrap();
+        std::fs::write(dir("memory2/node5"), "a file, not a link").unwrap();
+        symlink("../../node/node0", dir("memory1/node0")).unwrap();
+        let base = root.to_str().unwrap().to_owned();
+        let mut watcher = Watcher::new();
+        let blocks = set(format!("{base}/memory*"), &["state", "absent"], &["node"], false);
+        watcher.watch(vec![blocks, set(base.clone(), &[], &[], true)], vec![]);
+
+        let first = watcher.snapshot(&mut || ());
+        let enoent = Value::Errno(2);
+        let memory1 = BTreeMap::from([
+            ("->node0".to_owned(), text("node0")),
+            ("absent".to_owned(), enoent.clone()),
+            ("state".to_owned(), text("online\n")),
+        ]);
+        let memory2 =
+            BTreeMap::from([("absent".to_owned(), enoent.clone()), ("state".to_owned(), text("offline\n"))]);
+        let listing = BTreeMap::from([(".".to_owned(), text("memory1 memory2 power"))]);
+        let expected = State::from([
+            (base.clone(), listing),
+            (format!("{base}/memory1"), memory1),
+            (format!("{base}/memory2"), memory2),
+        ]);
+        assert_eq!(first, Snapshot { changed: expected, gone: vec![], threads: vec![] });
+
+        let nothing = watcher.snapshot(&mut || ());
+        assert_eq!(nothing, Snapshot { changed: State::new(), gone: vec![], threads: vec![] });
+
+        std::fs::write(dir("memory2/state"), "online\n").unwrap();
+        std::fs::remove_dir_all(dir("memory1")).unwrap();
+        let third = watcher.snapshot(&mut || ());
+        let memory2 = BTreeMap::from([("absent".to_owned(), enoent), ("state".to_owned(), text("online\n"))]);
+        let listing = BTreeMap::from([(".".to_owned(), text("memory2 power"))]);
+        let expected = State::from([(base.clone(), listing), (format!("{base}/memory2"), memory2)]);
+        assert_eq!(
+            third,
+            Snapshot { changed: expected, gone: vec![format!("{base}/memory1")], threads: vec![] }
+        );
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}
