@@ -6,6 +6,8 @@ mod check_steps;
 #[cfg(test)]
 mod check_tests;
 pub mod choose;
+#[cfg(test)]
+mod corpus_tests;
 pub mod embedded;
 pub mod errno;
 pub mod load;
