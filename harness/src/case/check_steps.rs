@@ -1,0 +1,323 @@
+//! Steps and expectations of a case: names before their use, words that exist, texts that parse.
+
+use super::check::{Checker, bad_name, plug, regex};
+use super::schema::{Case, Expect, Finish, Hold, Set, Start, Step, Write};
+use super::select::{Part, Selection, is_name};
+use super::{errno, units};
+use crate::policy::{BlockState, Zone};
+use std::collections::BTreeMap;
+
+/// Size of a memory block of every guest that a case can describe: x86 with less than 64 GiB at boot
+/// (arch/x86/mm/init_64.c:probe_memory_block_size).
+const BLOCK: u64 = 128 << 20;
+
+/// Checks all steps of a case.
+pub(super) fn check(c: &mut Checker, case: &Case) {
+    let mut names = Names { case, dimms: BTreeMap::new(), holds: Vec::new(), starts: Vec::new() };
+    for dimm in &case.machine.dimms {
+        names
+            .dimms
+            .insert(dimm.dimm.clone(), Dimm { size: units::size(&dimm.size).unwrap_or(0), asked: false });
+    }
+    names.steps(c, &case.steps);
+    for name in &names.starts {
+        c.at("steps", |c| c.wrong(format!("{name} is started and never finished")));
+    }
+}
+
+/// Names that are known at a step.
+struct Names<'a> {
+    case: &'a Case,
+    dimms: BTreeMap<String, Dimm>,
+    holds: Vec<String>,
+    starts: Vec<String>,
+}
+
+/// What is known of a DIMM.
+struct Dimm {
+    size: u64,
+    /// an unplug was asked for, so that it may be gone
+    asked: bool,
+}
+
+impl Names<'_> {
+    fn steps(&mut self, c: &mut Checker, steps: &[Step]) {
+        if steps.is_empty() {
+            c.at("steps", |c| c.wrong("no steps"));
+        }
+        for (index, step) in steps.iter().enumerate() {
+            c.at("steps", |c| c.at(index, |c| self.step(c, step)));
+        }
+    }
+
+    fn step(&mut self, c: &mut Checker, step: &Step) {
+        match step {
+            Step::Plug(p) => c.at("plug", |c| self.plug(c, p)),
+            Step::Unplug(u) => c.at("unplug", |c| match self.dimms.get_mut(&u.dimm) {
+                Some(dimm) => dimm.asked |= u.refused.is_none(),
+                None => c.at("dimm", |c| c.wrong(format!("no DIMM {} is plugged before", u.dimm))),
+            }),
+            Step::Write(w) => c.at("write", |c| self.write(c, w)),
+            Step::Set(s) => c.at("set", |c| self.set(c, s)),
+            Step::Start(s) => c.at("start", |c| self.start(c, s)),
+            Step::Finish(f) => c.at("finish", |c| self.finish(c, f)),
+            Step::Hold(h) => c.at("hold", |c| self.hold(c, h)),
+            Step::Release(r) => c.at("release", |c| match self.holds.iter().position(|h| *h == r.name) {
+                Some(index) => drop(self.holds.remove(index)),
+                None => c.at("name", |c| c.wrong(format!("nothing is held as {}", r.name))),
+            }),
+            Step::Exec(e) => c.at("exec", |c| {
+                if e.program.is_empty() || e.program.starts_with('/') {
+                    c.at("program", |c| c.wrong("want a file's path relative to the case file"));
+                }
+                if let Some(pattern) = &e.stdout {
+                    c.ok("stdout", regex(pattern));
+                }
+                c.ok("within", units::duration(&e.within));
+            }),
+            Step::Repeat(r) => c.at("repeat", |c| {
+                if r.times == 0 {
+                    c.at("times", |c| c.wrong("repeated 0 times"));
+                }
+                // twice: the second round begins with the names that the first has left
+                self.steps(c, &r.steps);
+                if r.times > 1 {
+                    self.steps(c, &r.steps);
+                }
+            }),
+            Step::Expect(e) => c.at("expect", |c| self.expect(c, e)),
+        }
+    }
+
+    fn plug(&mut self, c: &mut Checker, p: &super::schema::Plug) {
+        plug(c, &self.case.machine, p);
+        if p.refused.is_some() {
+            return;
+        }
+        if self.dimms.get(&p.dimm).is_some_and(|dimm| !dimm.asked) {
+            c.at("dimm", |c| c.wrong(format!("DIMM {} is plugged already", p.dimm)));
+        }
+        self.dimms.insert(p.dimm.clone(), Dimm { size: units::size(&p.size).unwrap_or(0), asked: false });
+    }
+
+    fn write(&self, c: &mut Checker, w: &Write) {
+        self.path(c, "path", &w.path);
+        if let Some(name) = &w.errno {
+            c.ok("errno", errno_name(name));
+        }
+    }
+
+    /// An absolute path, perhaps with `${BLOCK:a[0]}` as its beginning.
+    fn path(&self, c: &mut Checker, key: &str, path: &str) {
+        let Some(rest) = path.strip_prefix("${BLOCK:") else {
+            if !path.starts_with('/') || path.contains("${") {
+                c.at(key, |c| c.wrong("want an absolute path, or one that begins with ${BLOCK:a[0]}"));
+            }
+            return;
+        };
+        let Some((selection, file)) = rest.split_once('}') else {
+            return c.at(key, |c| c.wrong("no } after ${BLOCK:"));
+        };
+        self.one_block(c, key, selection);
+        if !file.starts_with('/') || file.contains("${") {
+            c.at(key, |c| c.wrong("want a file below ${BLOCK:…}, for example ${BLOCK:a[0]}/state"));
+        }
+    }
+
+    fn set(&self, c: &mut Checker, s: &Set) {
+        self.selection(c, "blocks", &s.blocks);
+        if !matches!(s.result.as_str(), "policy" | "ok") {
+            c.ok("result", errno_name(&s.result).map_err(|e| format!("{e}; or policy, or ok")));
+        }
+    }
+
+    fn start(&mut self, c: &mut Checker, s: &Start) {
+        self.one_block(c, "block", &s.block);
+        if !is_name(&s.name) {
+            c.at("name", |c| c.wrong(bad_name(&s.name)));
+        } else if self.starts.contains(&s.name) {
+            c.at("name", |c| c.wrong(format!("{} is not finished yet", s.name)));
+        } else {
+            self.starts.push(s.name.clone());
+        }
+    }
+
+    fn finish(&mut self, c: &mut Checker, f: &Finish) {
+        match self.starts.iter().position(|s| *s == f.name) {
+            Some(index) => drop(self.starts.remove(index)),
+            None => c.at("name", |c| c.wrong(format!("nothing is started as {}", f.name))),
+        }
+        for word in f.result.split(',').map(str::trim) {
+            if word != "ok" && (word != "policy" || f.result != "policy") {
+                c.ok("result", errno_name(word).map_err(|e| format!("{e}; or ok; or policy by itself")));
+            }
+        }
+    }
+
+    fn hold(&mut self, c: &mut Checker, h: &Hold) {
+        c.ok("size", units::amount(&h.size));
+        if let Some(blocks) = &h.reaches {
+            self.selection(c, "reaches", blocks);
+        }
+        if !is_name(&h.name) {
+            c.at("name", |c| c.wrong(bad_name(&h.name)));
+        } else if self.holds.contains(&h.name) {
+            c.at("name", |c| c.wrong(format!("{} is not released yet", h.name)));
+        } else {
+            self.holds.push(h.name.clone());
+        }
+    }
+
+    fn expect(&mut self, c: &mut Checker, e: &Expect) {
+        if let Some(time) = &e.within {
+            c.ok("within", units::duration(time));
+        }
+        let subjects = [&e.blocks, &e.unplug, &e.file, &e.console, &e.pinned];
+        if subjects.iter().filter(|s| s.is_some()).count() != 1 {
+            return c.wrong("want exactly one of blocks, unplug, file, console and pinned");
+        }
+        let about_blocks = e.state.is_some() || e.zone.is_some() || e.valid_zones.is_some() || e.uniform;
+        let about_file = e.is.is_some() || e.errno.is_some();
+        let stray = (about_blocks && e.blocks.is_none())
+            || (about_file && e.file.is_none())
+            || (e.outcome.is_some() && e.unplug.is_none())
+            || (e.as_.is_some() && e.blocks.is_none() && e.unplug.is_none());
+        if stray {
+            return c.wrong(
+                "state, zone, valid_zones and uniform belong to blocks, outcome to unplug, is and errno to file, \
+                 as to blocks and unplug",
+            );
+        }
+        if let Some(blocks) = &e.blocks {
+            self.expect_blocks(c, e, blocks);
+        }
+        if let Some(dimm) = &e.unplug {
+            self.expect_unplug(c, e, dimm);
+        }
+        if let Some(path) = &e.file {
+            self.path(c, "file", path);
+            if e.is.is_some() == e.errno.is_some() {
+                c.wrong("want one of is and errno");
+            }
+            if let Some(name) = &e.errno {
+                c.ok("errno", errno_name(name));
+            }
+        }
+        if let Some(pattern) = &e.console {
+            c.ok("console", regex(pattern));
+        }
+        if let Some(blocks) = &e.pinned {
+            self.selection(c, "pinned", blocks);
+        }
+    }
+
+    fn expect_blocks(&self, c: &mut Checker, e: &Expect, blocks: &str) {
+        let count = self.selection(c, "blocks", blocks);
+        if e.as_.is_none() && e.state.is_none() && e.zone.is_none() && e.valid_zones.is_none() && !e.uniform {
+            c.wrong("nothing is expected of the blocks: want as, state, zone, valid_zones or uniform");
+        }
+        if e.uniform && (e.as_.is_some() || e.zone.is_some() || e.state.is_some()) {
+            c.wrong("uniform takes states and zones as they are: no as, state or zone beside it");
+        }
+        let state = |w: &str| BlockState::parse(w).is_some();
+        let zone = |w: &str| w == "-" || Zone::parse(w).is_some();
+        words(c, "state", e.state.as_deref(), count, state, "online, offline or going-offline");
+        words(c, "zone", e.zone.as_deref(), count, zone, "DMA, DMA32, Normal, Movable or -");
+        let valid = |w: &str| w == "none" || Zone::parse(w).is_some();
+        words(c, "valid_zones", e.valid_zones.as_deref(), None, valid, "zones, or none");
+    }
+
+    fn expect_unplug(&mut self, c: &mut Checker, e: &Expect, name: &str) {
+        match self.dimms.get(name) {
+            None => return c.at("unplug", |c| c.wrong(format!("no DIMM {name} is plugged before"))),
+            Some(dimm) if !dimm.asked => {
+                return c.at("unplug", |c| c.wrong(format!("no unplug of {name} was asked for")));
+            }
+            Some(_) => {}
+        }
+        let Some(outcome) = &e.outcome else {
+            if e.as_.is_none() {
+                c.wrong("want as or outcome");
+            }
+            return;
+        };
+        let all: Vec<&str> = outcome.split(',').map(str::trim).collect();
+        for word in &all {
+            if !["done", "refused", "disabled"].contains(word) {
+                c.at("outcome", |c| {
+                    c.wrong(format!("no outcome: {word:?} (want done, refused or disabled)"))
+                });
+            }
+        }
+        match all.as_slice() {
+            ["done"] => drop(self.dimms.remove(name)),
+            ["refused" | "disabled"] => {
+                self.dimms.entry(name.to_string()).and_modify(|dimm| dimm.asked = false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks a selection; the number of its blocks where it can be told.
+    fn selection(&self, c: &mut Checker, key: &str, text: &str) -> Option<usize> {
+        let selection = c.ok(key, Selection::parse(text))?;
+        let counts: Vec<Option<usize>> =
+            selection.0.iter().map(|part| c.at(key, |c| self.part(c, part))).collect();
+        counts.into_iter().sum()
+    }
+
+    fn one_block(&self, c: &mut Checker, key: &str, text: &str) {
+        if let Some(part) = c.ok(key, Selection::parse_one(text)) {
+            c.at(key, |c| self.part(c, &part));
+        }
+    }
+
+    fn part(&self, c: &mut Checker, part: &Part) -> Option<usize> {
+        let (name, last) = match part {
+            Part::Boot => return None,
+            Part::Memory(_) => return Some(1),
+            Part::Dimm(name) => (name, None),
+            Part::Range(name, _, last) => (name, Some(*last)),
+        };
+        let Some(dimm) = self.dimms.get(name) else {
+            c.wrong(format!("no DIMM {name} is plugged before"));
+            return None;
+        };
+        let blocks = dimm.size / BLOCK;
+        if last.is_some_and(|last| u64::from(last) >= blocks) {
+            c.wrong(format!("{part} is beyond the {blocks} blocks of {name}"));
+        }
+        match part {
+            Part::Range(_, first, last) => usize::try_from(last - first + 1).ok(),
+            _ => usize::try_from(blocks).ok(),
+        }
+    }
+}
+
+/// One word for all blocks or one for each; `count` is the number of blocks where it is known.
+fn words(
+    c: &mut Checker,
+    key: &str,
+    text: Option<&str>,
+    count: Option<usize>,
+    known: impl Fn(&str) -> bool,
+    want: &str,
+) {
+    let Some(text) = text else { return };
+    let all: Vec<&str> = text.split_whitespace().collect();
+    c.at(key, |c| {
+        if all.is_empty() {
+            c.wrong(format!("no word (want {want})"));
+        }
+        if let Some(odd) = all.iter().find(|w| !known(w)) {
+            c.wrong(format!("unknown word {odd:?} (want {want})"));
+        }
+        if let Some(count) = count.filter(|count| all.len() > 1 && all.len() != *count) {
+            c.wrong(format!("{} words for {count} blocks", all.len()));
+        }
+    });
+}
+
+fn errno_name(name: &str) -> Result<(), String> {
+    errno::number(name).map(drop).ok_or_else(|| format!("no errno that memhp knows: {name:?}"))
+}
