@@ -8,5 +8,6 @@ pub mod event;
 pub mod facts;
 pub mod finding;
 pub mod policy;
+pub mod report;
 pub mod verdict;
 pub mod version;

@@ -152,7 +152,9 @@ mod tests {
 
     #[test]
     fn signals() {
-        let of = |signal| exit_status(&[end(Fail, None)], ExitOptions { signal: Some(signal), ..Default::default() });
+        let of = |signal| {
+            exit_status(&[end(Fail, None)], ExitOptions { signal: Some(signal), ..Default::default() })
+        };
         assert_eq!((of(Signal::Interrupt), of(Signal::Terminate)), (130, 143));
     }
 }

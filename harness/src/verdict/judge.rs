@@ -45,7 +45,12 @@ pub struct Judgement {
 ///
 /// The title of a FAIL is that of the first complaint that ended the kernel, else the first finding's, else the
 /// first complaint's.
-pub fn judge(findings: &[Finding], complaints: &[Complaint], trouble: &[Trouble], purpose: Purpose) -> Judgement {
+pub fn judge(
+    findings: &[Finding],
+    complaints: &[Complaint],
+    trouble: &[Trouble],
+    purpose: Purpose,
+) -> Judgement {
     let fail = complaints
         .iter()
         .find(|c| c.fatal)
@@ -58,7 +63,9 @@ pub fn judge(findings: &[Finding], complaints: &[Complaint], trouble: &[Trouble]
         .map(|title| (Verdict::Fail, title))
         .or_else(|| trouble.iter().find(broke).map(|t| first(Verdict::Error, t)))
         .or_else(|| trouble.first().map(|t| first(Verdict::Miss, t)))
-        .unwrap_or_else(|| (if purpose == Purpose::Judge { Verdict::Pass } else { Verdict::Done }, String::new()));
+        .unwrap_or_else(|| {
+            (if purpose == Purpose::Judge { Verdict::Pass } else { Verdict::Done }, String::new())
+        });
     Judgement { verdict, title }
 }
 
@@ -68,6 +75,9 @@ const LONGEST: usize = 60;
 /// `block.zone: expected Movable, seen Normal`; numbers of this guest are left out.
 pub fn title(finding: &Finding) -> String {
     let Finding { fact, expected, seen, .. } = finding;
+    if fact == super::known::CONSOLE {
+        return seen.clone();
+    }
     if let (Ok(expected), Ok(seen)) = (expected.trim().parse::<i128>(), seen.trim().parse::<i128>()) {
         let how = match seen.cmp(&expected) {
             std::cmp::Ordering::Less => "less than expected",
@@ -121,8 +131,14 @@ mod tests {
         assert_eq!(judged(&[], &[], &[]), "PASS ");
         assert_eq!(judged(&[], &[], std::slice::from_ref(&not_run)), "MISS no qemu");
         assert_eq!(judged(&[], &[], &[not_run.clone(), broke.clone()]), "ERROR the agent went silent");
-        assert_eq!(judged(&[], std::slice::from_ref(&warn), &[not_run, broke.clone()]), "FAIL WARNING in add_pages");
-        assert_eq!(judged(&[zone()], std::slice::from_ref(&warn), &[broke]), "FAIL block.zone: expected Movable, seen Normal");
+        assert_eq!(
+            judged(&[], std::slice::from_ref(&warn), &[not_run, broke.clone()]),
+            "FAIL WARNING in add_pages"
+        );
+        assert_eq!(
+            judged(&[zone()], std::slice::from_ref(&warn), &[broke]),
+            "FAIL block.zone: expected Movable, seen Normal"
+        );
         assert_eq!(judged(&[zone()], &[warn, panic], &[]), "FAIL panic: x");
         assert_eq!(judge(&[], &[], &[], Purpose::Measure).verdict, Verdict::Done);
         assert_eq!(judge(&[zone()], &[], &[], Purpose::Measure).verdict, Verdict::Fail);
@@ -133,6 +149,7 @@ mod tests {
         let of = |expected: &str, seen: &str| title(&Finding::new("f", "", expected, seen, ""));
         assert_eq!(of("932740", "801668"), "f: less than expected");
         assert_eq!(of("4", "5"), "f: more than expected");
+        assert_eq!(title(&Finding::new("console", "", "", "WARNING in f", "")), "WARNING in f");
         assert_eq!(of("07", "7"), "f: not as expected");
         assert_eq!(of("memory33 online", ""), "f: expected memoryN online, seen nothing");
         assert_eq!(of("a", &"é".repeat(70)), format!("f: expected a, seen {}…", "é".repeat(60)));

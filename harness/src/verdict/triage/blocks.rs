@@ -124,8 +124,9 @@ fn is_by_design(block: &Block) -> bool {
         return false;
     }
     let mut frames = place::frames(&block.messages);
-    frames.any(|name| matches!(&*place::without_suffix(name), "do_migrate_range" | "offline_pages" | "__offline_pages"))
-        || block.heads.iter().all(|head| HUGE.is_match(head))
+    frames.any(|name| {
+        matches!(&*place::without_suffix(name), "do_migrate_range" | "offline_pages" | "__offline_pages")
+    }) || block.heads.iter().all(|head| HUGE.is_match(head))
 }
 
 fn finish(block: &Block) -> Complaint {

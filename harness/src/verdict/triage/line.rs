@@ -18,8 +18,7 @@ pub(super) struct Message {
 }
 
 /// `[    1.234567] `, with CONFIG_PRINTK_CALLER followed by `[    T1] ` or `[    C0] `.
-static STAMP: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"\[ *\d{1,9}\.\d{6}\]\s?(?:\[ *[TC]\d+\]\s?)?"));
+static STAMP: LazyLock<Regex> = LazyLock::new(|| pattern(r"\[ *\d{1,9}\.\d{6}\]\s?(?:\[ *[TC]\d+\]\s?)?"));
 
 pub(super) fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("patterns in this module are constant and tested")
@@ -97,6 +96,9 @@ mod tests {
     #[test]
     fn what_differs_from_run_to_run() {
         assert_eq!(stable("at ffff88800f800000 add_pages+0x60/0x70  on 3"), "at N add_pagesN on N");
-        assert_eq!(stable("memory33: kworker/u4:0 x86 node 0 deadbeef"), "memoryN: kworker x86 node N deadbeef");
+        assert_eq!(
+            stable("memory33: kworker/u4:0 x86 node 0 deadbeef"),
+            "memoryN: kworker x86 node N deadbeef"
+        );
     }
 }

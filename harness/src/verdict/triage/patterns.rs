@@ -65,8 +65,25 @@ impl Pattern {
 const DYING: &[Class] = &[Oops, Bug, Kasan, Ubsan, BadPage, Slab];
 
 pub(super) const EVERYTHING: &[Class] = &[
-    Panic, Oops, Bug, Warning, HungTask, RcuStall, SoftLockup, Lockdep, Kasan, Ubsan, BadPage, Slab, Oom, AllocFailure,
-    AddFailure, RemoveFailure, Sysfs, Leak, StackDump,
+    Panic,
+    Oops,
+    Bug,
+    Warning,
+    HungTask,
+    RcuStall,
+    SoftLockup,
+    Lockdep,
+    Kasan,
+    Ubsan,
+    BadPage,
+    Slab,
+    Oom,
+    AllocFailure,
+    AddFailure,
+    RemoveFailure,
+    Sysfs,
+    Leak,
+    StackDump,
 ];
 
 static PATTERNS: &[Pattern] = &[
@@ -84,7 +101,8 @@ static PATTERNS: &[Pattern] = &[
     fatal(Bug, r"kernel BUG at (\S+?):\d+!", "kernel BUG at $1").within(&[Bug]),
     fatal(Bug, r"kernel BUG at ([\w.]+)\+0x", "kernel BUG").within(&[Bug]),
     // arch/x86/kernel/dumpstack.c:__die_header, arch/arm64/kernel/traps.c:__die
-    fatal(Oops, r"general protection fault\b.*: [0-9a-f]{4} \[#\d+\]", "general protection fault").within(DYING),
+    fatal(Oops, r"general protection fault\b.*: [0-9a-f]{4} \[#\d+\]", "general protection fault")
+        .within(DYING),
     fatal(Oops, r"(?:Internal error: )?([A-Za-z][A-Za-z0-9 -]*?)(?:, .*)?: [0-9a-f]{4,16} \[#\d+\]", "$1")
         .within(DYING),
     // mm/kasan/report.c:kasan_non_canonical_hook; comes inside an oops
@@ -95,15 +113,30 @@ static PATTERNS: &[Pattern] = &[
     // kernel/hung_task.c:check_hung_task; 7.3 also says in what it waits
     lasting(HungTask, r"INFO: task .+:\d+ blocked.* for more than \d+ seconds", "task hung", Place::Stack),
     // kernel/rcu/tree_stall.h, tree_exp.h, tasks.h
-    lasting(RcuStall, r"INFO: rcu\S* (?:self-detected|detected (?:expedited )?)\s?stall", "RCU stall", Place::Rip),
+    lasting(
+        RcuStall,
+        r"INFO: rcu\S* (?:self-detected|detected (?:expedited )?)\s?stall",
+        "RCU stall",
+        Place::Rip,
+    ),
     lasting(RcuStall, r"rcu\S* kthread starved for \d+ jiffies", "RCU kthread starved", Place::None)
         .within(&[RcuStall]),
     // kernel/locking/lockdep.c
     lasting(Lockdep, r"WARNING: (possible [a-z ]+?)(?: detected)?$", "lockdep: $1", Place::Lock),
     lasting(Lockdep, r"WARNING: (suspicious RCU usage)", "lockdep: $1", Place::None),
-    lasting(Lockdep, r"WARNING: (inconsistent lock state|bad unlock balance|bad contention)", "lockdep: $1", Place::Lock),
+    lasting(
+        Lockdep,
+        r"WARNING: (inconsistent lock state|bad unlock balance|bad contention)",
+        "lockdep: $1",
+        Place::Lock,
+    ),
     lasting(Lockdep, r"WARNING: ([\w-]+-safe -> [\w-]+-unsafe lock order)", "lockdep: $1", Place::Lock),
-    lasting(Lockdep, r"WARNING: ((?:held lock freed|lock held when|Nested lock|chain_key)[a-zA-Z _]*)", "lockdep: $1", Place::Lock),
+    lasting(
+        Lockdep,
+        r"WARNING: ((?:held lock freed|lock held when|Nested lock|chain_key)[a-zA-Z _]*)",
+        "lockdep: $1",
+        Place::Lock,
+    ),
     lasting(Lockdep, r"WARNING: .* still has locks held", "lockdep: task still has locks held", Place::Lock),
     lasting(Lockdep, r"\[ BUG: (.+?)!? \]", "lockdep: $1", Place::Lock),
     lasting(Lockdep, r"INFO: trying to register non-static key", "lockdep: non-static key", Place::Stack),
@@ -125,44 +158,100 @@ static PATTERNS: &[Pattern] = &[
     // what else begins with BUG:
     lasting(Bug, r"BUG: (.+)", "BUG: $1", Place::None),
     // kernel/panic.c:__warn; first to 6.18, then 7.x
-    lasting(Warning, r"WARNING: CPU: \d+ PID: \d+ at (?:\S+:\d+ )?([A-Za-z_][\w.]*)\+0x", "WARNING in $1", Place::None)
+    lasting(
+        Warning,
+        r"WARNING: CPU: \d+ PID: \d+ at (?:\S+:\d+ )?([A-Za-z_][\w.]*)\+0x",
+        "WARNING in $1",
+        Place::None,
+    )
+    .within(&[Bug]),
+    lasting(Warning, r"WARNING: (?:\S+:\d+ )?at ([A-Za-z_][\w.]*)\+0x", "WARNING in $1", Place::None)
         .within(&[Bug]),
-    lasting(Warning, r"WARNING: (?:\S+:\d+ )?at ([A-Za-z_][\w.]*)\+0x", "WARNING in $1", Place::None).within(&[Bug]),
-    lasting(Warning, r"WARNING: (?:CPU: \d+ PID: \d+ at )?([\w./-]+\.[chS]):\d+", "WARNING in $1", Place::None)
-        .within(&[Bug]),
+    lasting(
+        Warning,
+        r"WARNING: (?:CPU: \d+ PID: \d+ at )?([\w./-]+\.[chS]):\d+",
+        "WARNING in $1",
+        Place::None,
+    )
+    .within(&[Bug]),
     // mm/oom_kill.c, mm/memcontrol.c
     lasting(Oom, r".{1,20} invoked oom-killer: ", "out of memory", Place::None).within(&[Oom]),
     lasting(Oom, r"oom-kill:constraint=", "out of memory", Place::None).within(&[Oom]),
-    lasting(Oom, r"(?:Memory cgroup out|Out) of memory(?:: | and )", "out of memory", Place::None).within(&[Oom]),
-    // mm/page_alloc.c:warn_alloc, mm/sparse-vmemmap.c, mm/vmalloc.c
-    lasting(AllocFailure, r".{1,20}: (page allocation|vmemmap alloc) failure: order:", "$1 failure", Place::Stack)
+    lasting(Oom, r"(?:Memory cgroup out|Out) of memory(?:: | and )", "out of memory", Place::None)
         .within(&[Oom]),
+    // mm/page_alloc.c:warn_alloc, mm/sparse-vmemmap.c, mm/vmalloc.c
+    lasting(
+        AllocFailure,
+        r".{1,20}: (page allocation|vmemmap alloc) failure: order:",
+        "$1 failure",
+        Place::Stack,
+    )
+    .within(&[Oom]),
     lasting(AllocFailure, r".{1,20}: (vmalloc)\b.*: (?:order:|mode:)", "vmalloc failure", Place::Stack),
     // drivers/acpi/acpi_memhotplug.c, mm/memory_hotplug.c, mm/sparse.c, drivers/base/memory.c
-    lasting(AddFailure, r"acpi PNP0C80:\w+: add_memory failed", "add_memory failed", Place::None).within(&[AddFailure]),
-    lasting(AddFailure, r"acpi PNP0C80:\w+: acpi_memory_enable_device\(\) error", "memory device not enabled", Place::None)
+    lasting(AddFailure, r"acpi PNP0C80:\w+: add_memory failed", "add_memory failed", Place::None)
         .within(&[AddFailure]),
-    lasting(AddFailure, r"Hotplug memory \[.*\] exceeds maximum addressable range", "hotplug memory exceeds the addressable range", Place::None),
+    lasting(
+        AddFailure,
+        r"acpi PNP0C80:\w+: acpi_memory_enable_device\(\) error",
+        "memory device not enabled",
+        Place::None,
+    )
+    .within(&[AddFailure]),
+    lasting(
+        AddFailure,
+        r"Hotplug memory \[.*\] exceeds maximum addressable range",
+        "hotplug memory exceeds the addressable range",
+        Place::None,
+    ),
     lasting(AddFailure, r"Block size \[.*\] unaligned hotplug range", "unaligned hotplug range", Place::None),
-    lasting(AddFailure, r"Cannot online node \d+ due to NULL pgdat", "cannot online node due to NULL pgdat", Place::None),
+    lasting(
+        AddFailure,
+        r"Cannot online node \d+ due to NULL pgdat",
+        "cannot online node due to NULL pgdat",
+        Place::None,
+    ),
     lasting(AddFailure, r"memory add fail, invalid altmap", "memory add fail, invalid altmap", Place::None),
     lasting(AddFailure, r"Unable to reserve (.*) region", "unable to reserve $1 region", Place::None),
     lasting(AddFailure, r"sparse_init_nid: node\[\d+\] (.*) failed", "$1 failed", Place::None),
-    lasting(RemoveFailure, r"removing memory fails, because memory \[.*\] is onlined", "removing memory that is online", Place::None),
+    lasting(
+        RemoveFailure,
+        r"removing memory fails, because memory \[.*\] is onlined",
+        "removing memory that is online",
+        Place::None,
+    ),
     lasting(RemoveFailure, r"Refuse to remove .*", "refuse to remove memory", Place::None),
-    lasting(RemoveFailure, r"(?:\S+: )?Failed to (re-online|remove) memory", "failed to $1 memory", Place::None),
-    lasting(RemoveFailure, r"\S+ PNP0C80:\w+: (Eject incomplete|Status check after eject failed)", "$1", Place::None),
+    lasting(
+        RemoveFailure,
+        r"(?:\S+: )?Failed to (re-online|remove) memory",
+        "failed to $1 memory",
+        Place::None,
+    ),
+    lasting(
+        RemoveFailure,
+        r"\S+ PNP0C80:\w+: (Eject incomplete|Status check after eject failed)",
+        "$1",
+        Place::None,
+    ),
     // fs/sysfs/dir.c:sysfs_warn_dup, lib/kobject.c:kobject_add_internal
-    lasting(Sysfs, r"cannot create duplicate filename", "sysfs: cannot create duplicate filename", Place::None),
-    lasting(Sysfs, r"kobject_add_internal failed for ", "kobject_add_internal failed", Place::None).within(&[Sysfs]),
+    lasting(
+        Sysfs,
+        r"cannot create duplicate filename",
+        "sysfs: cannot create duplicate filename",
+        Place::None,
+    ),
+    lasting(Sysfs, r"kobject_add_internal failed for ", "kobject_add_internal failed", Place::None)
+        .within(&[Sysfs]),
     lasting(Sysfs, r".*can't create link to memory", "can't create link to memory", Place::None),
     // mm/kmemleak.c
     lasting(Leak, r"\d+ new suspected memory leaks", "kmemleak: new suspected memory leaks", Place::None),
     // kernel/panic.c's notifier (arch/x86/kernel/setup.c:dump_kernel_offset): the message itself can be lost when
     // another processor was writing to the same port
-    lasting(Panic, r"Kernel Offset: (?:disabled|0x)", "panic without its message", Place::None).within(EVERYTHING),
+    lasting(Panic, r"Kernel Offset: (?:disabled|0x)", "panic without its message", Place::None)
+        .within(EVERYTHING),
     // lib/dump_stack.c:dump_stack_print_info, and what follows it
-    lasting(StackDump, r"CPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: ", "stack dump", Place::Stack).within(EVERYTHING),
+    lasting(StackDump, r"CPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: ", "stack dump", Place::Stack)
+        .within(EVERYTHING),
     lasting(StackDump, r"Call Trace:$|RIP: 0010:", "stack dump", Place::Stack).within(EVERYTHING),
 ];
 
@@ -172,7 +261,10 @@ const PREFIX: &str = r"^(?:(?:NMI )?[A-Za-z_][\w-]*: ){0,2}";
 /// Screens messages: ASCII only, which is many times faster than the patterns themselves.
 static ANY: LazyLock<RegexSet> = LazyLock::new(|| {
     let texts = PATTERNS.iter().map(|p| format!("{PREFIX}(?:{})", p.text));
-    RegexSetBuilder::new(texts).unicode(false).build().expect("patterns in this module are constant and tested")
+    RegexSetBuilder::new(texts)
+        .unicode(false)
+        .build()
+        .expect("patterns in this module are constant and tested")
 });
 
 static EACH: LazyLock<Vec<Regex>> =
@@ -195,8 +287,9 @@ pub(super) fn head(message: &str) -> Option<Head> {
 
 /// The part of a panic's text before what differs, and everything else without numbers.
 fn tidy(title: &str) -> String {
-    static TAIL: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r"(?: exitcode=| in: |  Try passing| \[(?:verbose|in )).*$| at \S+:\d+$|[.!?: ]+$"));
+    static TAIL: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(r"(?: exitcode=| in: |  Try passing| \[(?:verbose|in )).*$| at \S+:\d+$|[.!?: ]+$")
+    });
     let cut = TAIL.replace(title, "");
     let cut = TAIL.replace(&cut, "");
     stable(&super::place::without_suffix(&cut))
@@ -209,10 +302,19 @@ mod tests {
     #[test]
     fn no_pattern_is_shadowed_by_its_own_prefix() {
         assert_eq!(EACH.len(), PATTERNS.len());
-        assert_eq!(head("watchdog: BUG: soft lockup - CPU#1 stuck for 5s! [init:78]").unwrap().class, SoftLockup);
+        assert_eq!(
+            head("watchdog: BUG: soft lockup - CPU#1 stuck for 5s! [init:78]").unwrap().class,
+            SoftLockup
+        );
         assert_eq!(head("traps: PANIC: double fault, error_code: 0x0").unwrap().title, "double fault");
-        assert_eq!(head("Oops: general protection fault, probably for 0xdead: 0000 [#1] SMP").unwrap().class, Oops);
+        assert_eq!(
+            head("Oops: general protection fault, probably for 0xdead: 0000 [#1] SMP").unwrap().class,
+            Oops
+        );
         assert_eq!(head("divide error: 0000 [#1] SMP NOPTI").unwrap().title, "divide error");
-        assert_eq!(head("Internal error: Oops - BUG: 00000000f2000800 [#1] SMP").unwrap().title, "Oops - BUG");
+        assert_eq!(
+            head("Internal error: Oops - BUG: 00000000f2000800 [#1] SMP").unwrap().title,
+            "Oops - BUG"
+        );
     }
 }

@@ -72,10 +72,14 @@ mod tests {
 
     #[test]
     fn dull_functions() {
-        for name in ["__schedule", "schedule_timeout", "__mutex_lock", "rwsem_down_write_slowpath", "dump_stack_lvl"] {
+        for name in
+            ["__schedule", "schedule_timeout", "__mutex_lock", "rwsem_down_write_slowpath", "dump_stack_lvl"]
+        {
             assert!(DULL.is_match(name), "{name}");
         }
-        for name in ["lock_device_hotplug", "acpi_device_hotplug", "request_wait_answer", "online_pages", "downgrade"] {
+        for name in
+            ["lock_device_hotplug", "acpi_device_hotplug", "request_wait_answer", "online_pages", "downgrade"]
+        {
             assert!(!DULL.is_match(name) || name == "downgrade", "{name}");
         }
     }

@@ -78,7 +78,10 @@ fn excerpts_are_short_and_leave_registers_out() {
     for path in fixtures() {
         for complaint in triage(read(&path).console.as_bytes(), &Provokes::default()) {
             assert!((1..=24).contains(&complaint.excerpt.len()), "{}: {complaint:#?}", path.display());
-            assert!(!complaint.excerpt.iter().any(|l| l.contains("Code: ") || l.contains("RAX: ")), "{complaint:#?}");
+            assert!(
+                !complaint.excerpt.iter().any(|l| l.contains("Code: ") || l.contains("RAX: ")),
+                "{complaint:#?}"
+            );
         }
     }
 }
@@ -104,13 +107,21 @@ fn a_provoked_line_is_no_alarm() {
 #[test]
 fn bad_pattern_is_named() {
     let bad = [Provoked { message: "a(".into(), reason: "r".into() }];
-    assert!(Provokes::new(&bad).unwrap_err().to_string().starts_with(r#"provokes: "a(" is no regular expression"#));
+    assert!(
+        Provokes::new(&bad)
+            .unwrap_err()
+            .to_string()
+            .starts_with(r#"provokes: "a(" is no regular expression"#)
+    );
 }
 
 #[test]
 fn a_flood_is_one_complaint() {
     let line = "[   11.644862] WARNING: CPU: 0 PID: 7 at mm/x.c:854 add_pages+0x60/0x70\n";
-    assert_eq!(said(&triage(line.repeat(3_000).as_bytes(), &Provokes::default())), ["Warning: WARNING in add_pages"]);
+    assert_eq!(
+        said(&triage(line.repeat(3_000).as_bytes(), &Provokes::default())),
+        ["Warning: WARNING in add_pages"]
+    );
 }
 
 proptest::proptest! {
