@@ -231,6 +231,33 @@ mod tests {
         events().iter().for_each(|e| human.event(e).unwrap());
         human.finish().unwrap();
         drop(human);
-        insta::assert_snapshot!(String::from_utf8(bytes).unwrap(), @"");
+        let expected = "\
+SKIP  zone/skipped@k: needs a kernel >=5.15, this is 5.10
+PASS  policy/good@k  (2.5 s, cold)
+FAIL  policy/bad@k  (2.5 s, cold): block.zone: expected Movable, seen Normal
+    step 2: {\"expect\":{\"blocks\":\"a\"}}
+      block.zone memory32
+        expected  Movable
+        seen      Normal
+        rule      mm/memory_hotplug.c:zone_for_pfn_range
+    repeat: memhp run 'policy/bad@k'
+XFAIL unplug/zones@k  (2.5 s, cold): zones-lost
+ERROR sysfs/broken@k  (2.5 s, cold): the agent's line is damaged
+
+1 passed, 1 failed, 1 known to fail, 1 errors, 0 missed, 1 skipped
+what did not pass:
+    FAIL policy/bad@k: block.zone: expected Movable, seen Normal
+    ERROR sysfs/broken@k: the agent's line is damaged
+known issues of these kernels:
+    zones-lost (1): zones are lost https://example.org/1
+tried again (an emulator's or the host's fault):
+    sysfs/broken@k: oops at boot
+skipped:
+    1: needs a kernel >=5.15, this is 5.10
+detectors that a kernel was not built with:
+    k: DEBUG_VM, PROVE_LOCKING, PAGE_OWNER
+results in out; judge them again with: memhp parse out
+";
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     }
 }

@@ -53,8 +53,7 @@ pub fn flat(series: &[Sample]) -> Result<Vec<Finding>, Short> {
     let mut findings = Vec::new();
     for name in names {
         // a slab cache that is not there has no objects
-        let values: Vec<f64> =
-            steady.iter().map(|s| s.values.get(name).copied().unwrap_or(0) as f64).collect();
+        let values: Vec<f64> = steady.iter().map(|s| s.values.get(name).copied().unwrap_or(0) as f64).collect();
         if let Some(per_round) = leak(&values, unit(name)) {
             let seen = format!("{per_round:+.1} each round, over {} rounds", values.len());
             let rule = "after each round of plug and unplug everything that it took has been given back";

@@ -101,7 +101,7 @@ fn a_pattern_with_brackets_and_a_kernel() {
 #[test]
 fn mistakes_have_their_place() {
     for (from, to, place, what) in [
-        ("  reproduces: always\n", "", "k.yaml:2:3", "missing field `reproduces`"),
+        ("  reproduces: always\n", "", "k.yaml:11:3", "missing field `reproduces`"),
         ("reproduces: always", "reproduces: often", "k.yaml:9:15", "unknown variant `often`"),
         ("  link: l\n", "  link: l\n  colour: red\n", "k.yaml:21:3", "unknown field `colour`"),
         ("  link: l\n", "  link: l\n  link: l\n", "k.yaml:21:3", "duplicate"),

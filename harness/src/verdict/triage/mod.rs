@@ -11,7 +11,6 @@ mod place;
 
 use crate::case::schema::Provoked;
 use regex::Regex;
-use std::collections::HashSet;
 
 pub use line::stable;
 
@@ -102,15 +101,23 @@ impl Provokes {
     }
 }
 
-/// All complaints of a console, in order, each title once, without those that the case provokes.
+/// All complaints of a console, in order, without those that the case provokes. Each title comes once, also if a
+/// later report of the same names no function.
 ///
 /// A complaint is provoked if one of its `heads` is; its stack trace does not count, so that a pattern for one
 /// complaint does not excuse another that happens in the same function.
 pub fn triage(console: &[u8], provokes: &Provokes) -> Vec<Complaint> {
     let mut complaints = blocks::complaints(&line::messages(console));
     complaints.retain(|c| !c.heads.iter().any(|head| provokes.allows(head)));
-    let mut seen = HashSet::new();
-    complaints.retain(|c| seen.insert(c.title.clone()));
+    let mut titles: Vec<String> = Vec::new();
+    complaints.retain(|c| {
+        let is_told = |title: &String| *title == c.title || title.starts_with(&format!("{} in ", c.title));
+        let is_new = !titles.iter().any(is_told);
+        if is_new {
+            titles.push(c.title.clone());
+        }
+        is_new
+    });
     complaints
 }
 

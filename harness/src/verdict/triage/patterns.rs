@@ -252,7 +252,7 @@ static PATTERNS: &[Pattern] = &[
     // lib/dump_stack.c:dump_stack_print_info, and what follows it
     lasting(StackDump, r"CPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: ", "stack dump", Place::Stack)
         .within(EVERYTHING),
-    lasting(StackDump, r"Call Trace:$|RIP: 0010:", "stack dump", Place::Stack).within(EVERYTHING),
+    lasting(StackDump, r"Call Trace:$", "stack dump", Place::Stack).within(EVERYTHING),
 ];
 
 /// In front of a message: `watchdog: `, `NMI watchdog: `, `rcu: `, `Oops: `.
