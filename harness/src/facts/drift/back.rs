@@ -94,9 +94,11 @@ mod tests {
     fn a_plugged_dimm_is_seen_everywhere() {
         for kernel in KERNELS {
             let guest = guest(kernel, "one", 2, "");
-            let mut facts: Vec<String> = back(&guest.base, &guest.now()).into_iter().map(|f| f.fact).collect();
+            let mut facts: Vec<String> =
+                back(&guest.base, &guest.now()).into_iter().map(|f| f.fact).collect();
             facts.dedup();
-            let expected = ["blocks", "root", "node", "meminfo", "vmstat", "meminfo", "iomem", "memmap", "acpi", "zone"];
+            let expected =
+                ["blocks", "root", "node", "meminfo", "vmstat", "meminfo", "iomem", "memmap", "acpi", "zone"];
             let counted = guest.now().vm("nr_memmap_pages").is_some();
             let expected = expected.iter().filter(|f| counted || **f != "vmstat");
             let mut expected: Vec<String> = expected.map(|f| format!("drift.{f}")).collect();

@@ -105,7 +105,7 @@ fn mistakes_have_their_place() {
         ("reproduces: always", "reproduces: often", "k.yaml:9:15", "unknown variant `often`"),
         ("  link: l\n", "  link: l\n  colour: red\n", "k.yaml:21:3", "unknown field `colour`"),
         ("  link: l\n", "  link: l\n  link: l\n", "k.yaml:21:3", "duplicate"),
-        ("  link: l\n", "  link:\n", "k.yaml:20:8", "null is no value"),
+        ("  link: l\n", "  link:\n", "k.yaml:20:7", "null is no value"),
         ("  link: l\n", "  link: \"\"\n", "k.yaml:20:9", "must not be empty"),
         (
             "kernels: \">=6.12\"",
