@@ -12,13 +12,19 @@ pub(crate) const PATH: &str = "/proc/kpageflags";
 /// The key under which pages without any flag are counted.
 const NO_FLAG: u8 = 255;
 
+/// KPF_NOPAGE (include/uapi/linux/kernel-page-flags.h).
+const NOPAGE: u64 = 1 << 20;
+
 /// Pages per read: 128 KiB of it.
 const CHUNK: u64 = 16 << 10;
 
 /// How many of the `count` pages from `pfn` on carry each flag.
 ///
+/// The file ends at the highest frame that was ever there (max_pfn): pages behind it count as KPF_NOPAGE, as the holes
+/// before it do.
+///
 /// # Errors
-/// Also where the kernel has no flags for a part of the range (it ends at the highest frame that was ever there).
+/// The file cannot be read.
 pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> {
     let file = File::open(PATH).map_err(io_failed(format_args!("open {PATH}")))?;
     let end = pfn.checked_add(count).filter(|end| end.checked_mul(8).is_some());
@@ -32,7 +38,8 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
             .read_at(&mut bytes[..want], at * 8)
             .map_err(io_failed(format_args!("read {PATH} at page frame {at:#x}")))?;
         if got == 0 {
-            return Err(refused(format!("{PATH} ends at page frame {at:#x}, asked up to {end:#x}")));
+            (at..end).for_each(|_| counts.add(NOPAGE));
+            break;
         }
         for page in bytes[..got].chunks_exact(8) {
             counts.add(u64::from_ne_bytes(page.try_into().expect("chunks are of eight bytes")));

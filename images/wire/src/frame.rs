@@ -89,7 +89,7 @@ impl FrameReader {
         self.buffer.len()
     }
 
-    /// The bytes that are not yet a whole line, once [`FrameReader::next`] said `None`.
+    /// The bytes that are not yet a whole line, once [`FrameReader::take`] said `None`.
     pub fn partial(&self) -> &[u8] {
         &self.buffer
     }
