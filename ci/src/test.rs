@@ -30,7 +30,7 @@ fn part(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// Validates the report of a short run with kcidb-io, KCIDB's own schema.
 fn kcidb(sh: &Shell) -> Result<()> {
-    const CHECK: &str = "import json, sys, kcidb_io; kcidb_io.schema.V05_00.validate(json.load(sys.stdin))";
+    const CHECK: &str = "import json, sys, kcidb_io; kcidb_io.schema.V5_0.validate(json.load(sys.stdin))";
     let dir = sh.create_temp_dir()?;
     let (out, packages) = (dir.path().join("out"), dir.path().join("packages"));
     cmd!(
