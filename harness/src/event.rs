@@ -67,6 +67,13 @@ pub enum Kind {
         /// the difference
         finding: Finding,
     },
+    /// the scenario's guest, and those of its like, are restored from a template from here on
+    Template {
+        /// it was built now; else it was kept by an earlier run
+        built: bool,
+        /// time to boot, prepare and save it, or to check it
+        duration_ns: u64,
+    },
     /// an attempt that an emulator's or the host's fault ended, and that was made again
     Retry {
         /// why

@@ -6,7 +6,8 @@ use super::sources;
 use crate::event::{self, Kind};
 use crate::kernel::Kernel;
 use crate::report::{self, Reports};
-use crate::run::host::Host;
+use crate::run::durations;
+use crate::run::host::{BootMode, Host};
 use crate::run::plan::{self, Planned};
 use crate::run::schedule::{self, News};
 use crate::run::spec;
@@ -22,9 +23,6 @@ use std::sync::Arc;
 pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     if args.setup {
         super::setup::install()?;
-    }
-    if args.boot == Boot::Fork {
-        return Err(Failure::usage("--boot fork: this build boots every guest; use --boot auto or cold"));
     }
     let shard = args.shard.as_deref().map(parse_shard).transpose()?;
     crate::vm::sweep(&crate::vm::run_base()).map_err(Failure::host)?;
@@ -44,11 +42,20 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     }
     host.known =
         (!args.no_known_issues && args.exit != super::args::Exit::Bisect).then(|| known(args)).transpose()?;
+    let cache = crate::kernel::Cache::of_user().map_err(Failure::kernel)?;
+    host.durations = durations::load(cache.root());
     let plan: Vec<Planned> = (0..args.repeat.max(1)).flat_map(|_| plan.clone()).collect();
     let out = args.out.clone().unwrap_or_else(default_out);
     let issues = issues(&known(args)?);
     let reports = Reports::open(&out, stdout_format(args.format), issues).map_err(Failure::host)?;
-    let mut session = Session { reports, out, fail_fast: args.fail_fast, host: &host, ends: Vec::new() };
+    let mut session = Session {
+        reports,
+        out,
+        fail_fast: args.fail_fast,
+        host: &host,
+        ends: Vec::new(),
+        took: BTreeMap::new(),
+    };
     session.say(None, Kind::RunStart(start_of(args, &host, &kernels)))?;
     for text in resolved.notices {
         session.say(None, Kind::Notice { text })?;
@@ -57,7 +64,7 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     let jobs = args.jobs.map_or_else(cores, |j| j.max(1) as usize);
     let mut trouble = None;
     super::signals::with_signals(&host, || {
-        schedule::run(&host, &plan, jobs, &mut |planned, news| {
+        schedule::run(&host, &plan, jobs, cache.root(), &mut |planned, news| {
             if let Err(failure) = session.take(planned, news) {
                 host.stop();
                 trouble.get_or_insert(failure);
@@ -65,6 +72,9 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
         });
         Ok(())
     })?;
+    if let Err(e) = durations::add(cache.root(), std::mem::take(&mut session.took)) {
+        tracing::warn!("durations are not kept: {e}");
+    }
     finish(args, &host, session, trouble)
 }
 
@@ -90,6 +100,7 @@ struct Session<'a> {
     fail_fast: bool,
     host: &'a Host,
     ends: Vec<event::ScenarioEnd>,
+    took: BTreeMap<String, u64>,
 }
 
 impl Session<'_> {
@@ -105,6 +116,9 @@ impl Session<'_> {
                 super::folder::write(&self.out, planned, self.host, &end, &remains)?;
                 if self.fail_fast && end.verdict == verdict::Verdict::Fail && end.known.is_none() {
                     self.host.no_more();
+                }
+                if end.boot.is_some() {
+                    self.took.insert(planned.id.clone(), end.duration_ns);
                 }
                 self.ends.push(end.clone());
                 self.say(Some(&planned.id), Kind::ScenarioEnd(end))
@@ -122,6 +136,17 @@ fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     host.memory.clone_from(&args.host.memory);
     host.smp = args.host.smp;
     host.repeat_options = repeat_options(args);
+    host.templates = args.templates;
+    host.boot = match args.boot {
+        Boot::Auto => BootMode::Auto,
+        Boot::Fork if !host.qemu.ignore_shared => {
+            return Err(Failure::usage(
+                "--boot fork: this QEMU cannot leave shared memory out of a migration",
+            ));
+        }
+        Boot::Fork => BootMode::Fork,
+        Boot::Cold => BootMode::Cold,
+    };
     Ok(host)
 }
 
@@ -141,7 +166,7 @@ fn prove(
     let machine = spec::machine(&crate::case::schema::Machine::default(), host).map_err(Failure::usage)?;
     let boot = VmBoot {
         kernel: kernel.boot.clone(),
-        initrd: Some(host.plain_initramfs().map_err(Failure::host)?),
+        initrd: Some(host.plain_initramfs().map_err(Failure::host)?.path),
         cmdline: spec::PROBE.to_string(),
     };
     let cache = crate::kernel::Cache::of_user().map_err(Failure::kernel)?;

@@ -166,7 +166,7 @@ pub(super) fn sha256_file(path: &Path) -> Result<String, KernelError> {
 }
 
 /// Hex sha256 of bytes.
-pub(super) fn sha256(data: &[u8]) -> String {
+pub fn sha256(data: &[u8]) -> String {
     hex(&Sha256::digest(data))
 }
 

@@ -22,7 +22,7 @@ mod modules;
 mod prepared;
 
 pub use archive::Archive;
-pub use cache::Cache;
+pub use cache::{Cache, sha256};
 pub use config::{Config, NotAConfig, OPTIONS_THAT_MATTER};
 pub use definition::{DEFAULT, Definition, Package, Source};
 pub use error::{KernelError, Notice};

@@ -2,20 +2,25 @@
 
 use super::engine::Engine;
 use super::guest::{Guest, channel_trouble};
-use super::host::Host;
+use super::host::{BootMode, Host};
 use super::judge::{Context, Judge};
 use super::plan::Planned;
 use super::spec;
+use super::templates::{self, Note, Place, Saved};
 use super::trouble::Trouble;
 use crate::event::{BlockFact, Facts, Kind, ScenarioEnd};
 use crate::finding::Finding;
 use crate::verdict::{self, Complaint, Provokes, Purpose, Verdict, triage};
-use crate::vm::{Deadline, StartError, Vm};
+use crate::vm::template::Template;
+use crate::vm::{Deadline, Ram, StartError, Vm};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::{Ask, Hello};
 
 /// Time for a guest to boot and answer, before scaling.
 const BOOT: Duration = Duration::from_secs(90);
+/// Time for a guest to be restored and answer, before scaling.
+const RESTORE: Duration = Duration::from_secs(30);
 /// Boots of one scenario at most: an emulator's fault is tried again, and three in a row are the kernel's.
 const BOOTS: u32 = 3;
 
@@ -32,32 +37,66 @@ pub struct Remains {
     pub qemu: String,
 }
 
-/// Why a guest does not answer for the first time.
-enum NoBoot {
-    /// no attempt can work: the host's or the caller's fault
-    Trouble(Trouble),
-    /// this attempt failed; another may not
-    Again(Box<Attempt>),
+/// How a scenario's guest comes up.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// it boots
+    Cold,
+    /// it is restored
+    Fork(Arc<Saved>),
+    /// the boot that it would make was made for all that share it, three times, and never answered
+    Dead(Arc<Dead>),
 }
 
-/// A boot that failed.
-struct Attempt {
+/// A kernel that does not boot: three attempts in a row.
+#[derive(Debug)]
+pub struct Dead {
     reason: String,
     remains: Remains,
     complaints: Vec<Complaint>,
 }
 
+/// Why a guest does not answer for the first time.
+enum NoBoot {
+    /// no attempt can work: the host's or the caller's fault
+    Trouble(Trouble),
+    /// this attempt failed; another may not
+    Again(Box<Dead>),
+}
+
+/// A guest that has answered.
+struct Booted {
+    vm: Vm,
+    hello: Hello,
+    /// the template that it was restored from
+    fork_of: Option<Arc<Saved>>,
+}
+
 /// Runs `planned` and logs what happens; the last entry is its judgement.
-pub fn run(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> (ScenarioEnd, Remains) {
+pub fn run(
+    host: &Host,
+    planned: &Planned,
+    start: &Start,
+    log: &mut dyn FnMut(Kind),
+) -> (ScenarioEnd, Remains) {
     let begun = Instant::now();
     log(Kind::ScenarioStart { kernel: planned.kernel.name.clone(), repeat: planned.repeat_line(host) });
-    let (mut end, remains) = match boot(host, planned, log) {
-        Ok((vm, hello)) => steps(host, planned, vm, hello, log),
+    let booted = match start {
+        Start::Cold => boot(host, planned, log),
+        Start::Fork(saved) => restore(host, planned, saved, log),
+        Start::Dead(dead) => Err(NoBoot::Again(Box::new(Dead {
+            reason: dead.reason.clone(),
+            remains: dead.remains.clone(),
+            complaints: dead.complaints.clone(),
+        }))),
+    };
+    let (mut end, remains) = match booted {
+        Ok(booted) => steps(host, planned, booted, log),
         Err(NoBoot::Trouble(trouble)) => {
             (ended(&[], &[], Some(&trouble), Facts::default()), Remains::default())
         }
-        Err(NoBoot::Again(attempt)) => {
-            let Attempt { reason, remains, complaints } = *attempt;
+        Err(NoBoot::Again(dead)) => {
+            let Dead { reason, remains, complaints } = *dead;
             let mut end = ended(&[], &complaints, None, Facts::default());
             end.verdict = Verdict::Fail;
             end.title = format!("does not boot: {reason}");
@@ -69,10 +108,93 @@ pub fn run(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> (Scenar
     (end, remains)
 }
 
-fn boot(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> Result<(Vm, Hello), NoBoot> {
+/// Makes the template that `planned` and its like start from: boots, prepares, saves. `Cold`: it could not be made,
+/// for a reason that is the host's, or that each scenario is to meet itself.
+pub fn build(host: &Host, planned: &Planned, place: Place, log: &mut dyn FnMut(Kind)) -> Start {
+    let (vm, hello) = match boot_up(host, planned, &Ram::Shared(place.dir().to_path_buf()), log) {
+        Ok(up) => up,
+        Err(NoBoot::Again(dead)) => {
+            place.failed();
+            return Start::Dead(Arc::new(*dead));
+        }
+        Err(NoBoot::Trouble(_)) => {
+            place.failed();
+            return Start::Cold;
+        }
+    };
+    let saved = save(host, planned, vm, &hello, &place);
+    match saved {
+        Ok(template) => match place.built(template, hello) {
+            Ok(saved) => Start::Fork(Arc::new(saved)),
+            Err(e) => {
+                tracing::warn!("no template: {e}");
+                Start::Cold
+            }
+        },
+        Err(why) => {
+            tracing::warn!("no template: {why}");
+            place.failed();
+            Start::Cold
+        }
+    }
+}
+
+fn save(host: &Host, planned: &Planned, vm: Vm, hello: &Hello, place: &Place) -> Result<Template, String> {
+    let _guard = host.watch_over(&vm);
+    prepare(&vm, host, planned).map_err(|t| t.to_string())?;
+    let note = serde_json::to_value(Note { hello: hello.clone() }).map_err(|e| e.to_string())?;
+    let deadline = Deadline::within(Duration::from_secs(60).mul_f64(host.scale));
+    vm.save_template(place.dir(), note, deadline).map_err(|e| e.to_string())
+}
+
+/// Restores a guest; one that does not answer is booted instead, and that is told.
+fn restore(
+    host: &Host,
+    planned: &Planned,
+    saved: &Arc<Saved>,
+    log: &mut dyn FnMut(Kind),
+) -> Result<Booted, NoBoot> {
+    if host.interrupted() {
+        return Err(NoBoot::Trouble(Trouble::Interrupted));
+    }
+    let reason = match fork(host, planned, saved) {
+        Ok(vm) => return Ok(Booted { vm, hello: saved.hello.clone(), fork_of: Some(Arc::clone(saved)) }),
+        Err(_) if host.interrupted() => return Err(NoBoot::Trouble(Trouble::Interrupted)),
+        Err(reason) => reason,
+    };
+    if host.boot == BootMode::Fork {
+        return Err(NoBoot::Trouble(Trouble::Miss(format!("the guest was not restored: {reason}"))));
+    }
+    log(Kind::Retry { reason: format!("the guest was not restored: {reason}") });
+    boot(host, planned, log)
+}
+
+fn fork(host: &Host, planned: &Planned, saved: &Saved) -> Result<Vm, String> {
+    let spec = spec::of(host, planned).map_err(|t| t.to_string())?;
+    let deadline = Deadline::within(RESTORE.mul_f64(host.scale));
+    let vm = saved.template.fork(spec, deadline).map_err(|e| e.to_string())?;
+    let _guard = host.watch_over(&vm);
+    let mut seed = [0; 32];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(|e| e.to_string())?;
+    let reseed = Ask::Reseed { base64: wire::base64::encode(&seed) };
+    vm.channel().call(reseed, deadline).map_err(|e| e.to_string())?;
+    Ok(vm)
+}
+
+fn boot(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> Result<Booted, NoBoot> {
+    let (vm, hello) = boot_up(host, planned, &Ram::Private, log)?;
+    Ok(Booted { vm, hello, fork_of: None })
+}
+
+fn boot_up(
+    host: &Host,
+    planned: &Planned,
+    ram: &Ram,
+    log: &mut dyn FnMut(Kind),
+) -> Result<(Vm, Hello), NoBoot> {
     let mut attempt = 1;
     loop {
-        match boot_once(host, planned) {
+        match boot_once(host, planned, ram) {
             Err(NoBoot::Again(failed)) if attempt < BOOTS => {
                 log(Kind::Retry { reason: failed.reason });
                 attempt += 1;
@@ -82,11 +204,15 @@ fn boot(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> Result<(Vm
     }
 }
 
-fn boot_once(host: &Host, planned: &Planned) -> Result<(Vm, Hello), NoBoot> {
+fn boot_once(host: &Host, planned: &Planned, ram: &Ram) -> Result<(Vm, Hello), NoBoot> {
     if host.interrupted() {
         return Err(NoBoot::Trouble(Trouble::Interrupted));
     }
-    let spec = spec::of(host, planned).map_err(NoBoot::Trouble)?;
+    let mut spec = spec::of(host, planned).map_err(NoBoot::Trouble)?;
+    spec.ram = ram.clone();
+    if let Ram::Shared(dir) = ram {
+        templates::make_empty(dir).map_err(|e| NoBoot::Trouble(Trouble::Miss(e.to_string())))?;
+    }
     let vm = Vm::start(spec).map_err(|e: StartError| NoBoot::Trouble(Trouble::Miss(e.to_string())))?;
     let _guard = host.watch_over(&vm);
     let deadline = Deadline::within(BOOT.mul_f64(host.scale));
@@ -100,7 +226,7 @@ fn boot_once(host: &Host, planned: &Planned) -> Result<(Vm, Hello), NoBoot> {
                 Some(complaint) => complaint.title.clone(),
                 None => channel_trouble(error).to_string(),
             };
-            Err(NoBoot::Again(Box::new(Attempt { reason, remains: remains(&vm), complaints })))
+            Err(NoBoot::Again(Box::new(Dead { reason, remains: remains(&vm, None), complaints })))
         }
     }
 }
@@ -108,10 +234,10 @@ fn boot_once(host: &Host, planned: &Planned) -> Result<(Vm, Hello), NoBoot> {
 fn steps(
     host: &Host,
     planned: &Planned,
-    vm: Vm,
-    hello: Hello,
+    booted: Booted,
     log: &mut dyn FnMut(Kind),
 ) -> (ScenarioEnd, Remains) {
+    let Booted { vm, hello, fork_of } = booted;
     let _guard = host.watch_over(&vm);
     let context = Context {
         subject: planned.subject.clone(),
@@ -121,7 +247,9 @@ fn steps(
     let judge = Judge::new(context);
     let guest = Guest::new(vm, hello.page_flags);
     let mut engine = Engine::new(guest, judge, log, planned.seed, host.scale);
-    let mut result = prepare(&engine.guest, host, planned)
+    // A restored guest was prepared before it was saved.
+    let prepared = if fork_of.is_some() { Ok(()) } else { prepare(engine.guest.vm(), host, planned) };
+    let mut result = prepared
         .and_then(|()| engine.boot(hello, planned.cold_dimms()))
         .and_then(|()| engine.steps(&planned.scenario.case.steps))
         .and_then(|()| engine.finish());
@@ -134,7 +262,8 @@ fn steps(
     } else if result.is_err() {
         vm.console().wait_quiet(Duration::from_millis(300), Deadline::within(Duration::from_secs(3)));
     }
-    let complaints = triage(vm.console().text().as_bytes(), &planned.provokes);
+    let remains = remains(vm, fork_of.as_deref());
+    let complaints = triage(remains.console.as_bytes(), &planned.provokes);
     let facts = facts(&engine);
     let trouble = result.err();
     let mut findings = engine.findings.clone();
@@ -142,16 +271,15 @@ fn steps(
     let own = trouble.as_ref().and_then(Trouble::the_kernels);
     findings.extend(own.filter(|f| f.fact != "console" || complaints.is_empty()));
     let mut end = ended(&findings, &complaints, trouble.as_ref(), facts);
-    end.boot = Some("cold".into());
+    end.boot = Some(if fork_of.is_some() { "fork" } else { "cold" }.into());
     end.known = host.known_issue(planned, &end, &findings, &complaints);
-    let remains = remains(vm);
     (end, remains)
 }
 
 /// What every guest needs before its steps: a talkative console, the modules of the case.
-fn prepare(guest: &Guest, host: &Host, planned: &Planned) -> Result<(), Trouble> {
+fn prepare(vm: &Vm, host: &Host, planned: &Planned) -> Result<(), Trouble> {
     let deadline = || Deadline::within(Duration::from_secs(30).mul_f64(host.scale));
-    let channel = guest.vm().channel();
+    let channel = vm.channel();
     let ask = |ask: Ask| channel.call(ask, deadline()).map_err(channel_trouble);
     ask(Ask::Write { path: "/proc/sys/kernel/printk".into(), text: "8 4 1 7".into() })?;
     for name in &planned.modules {
@@ -160,9 +288,11 @@ fn prepare(guest: &Guest, host: &Host, planned: &Planned) -> Result<(), Trouble>
     ask(crate::facts::watch(crate::facts::Blocks::Full)).map(drop)
 }
 
-fn remains(vm: &Vm) -> Remains {
+/// Of a restored guest's console, what the template's guest said comes first: a warning at boot is every fork's.
+fn remains(vm: &Vm, fork_of: Option<&Saved>) -> Remains {
+    let before = fork_of.map_or("", |saved| saved.template.console());
     Remains {
-        console: vm.console().text(),
+        console: before.to_string() + &vm.console().text(),
         qmp: vm.qmp().log(),
         agent: vm.channel().log(),
         qemu: vm.proof().to_string(),

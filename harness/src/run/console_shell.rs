@@ -28,7 +28,7 @@ pub fn run(host: &Host, kernel: &Kernel, append: &str) -> Result<(), Trouble> {
     let wanted = schema::Machine { slots: 16, max_memory: "64G".into(), ..schema::Machine::default() };
     let machine = spec::machine(&wanted, host).map_err(Trouble::Error)?;
     let cmdline = format!("{} {append}", spec::PROBE);
-    let boot = Boot { kernel: kernel.boot.clone(), initrd: Some(host.plain_initramfs()?), cmdline };
+    let boot = Boot { kernel: kernel.boot.clone(), initrd: Some(host.plain_initramfs()?.path), cmdline };
     let spec = Spec::new(host.qemu.clone(), host.accel, machine, Some(boot));
     let vm = Vm::start(spec).map_err(|e| Trouble::Miss(e.to_string()))?;
     let _guard = host.watch_over(&vm);

@@ -12,6 +12,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// How guests come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootMode {
+    /// from a template where the case allows it
+    Auto,
+    /// the same; a guest that cannot be restored is not booted instead
+    Fork,
+    /// every guest boots
+    Cold,
+}
+
 /// See the module.
 pub struct Host {
     /// QEMU
@@ -26,6 +37,12 @@ pub struct Host {
     pub memory: Option<String>,
     /// processors instead of the usual 2
     pub smp: Option<u32>,
+    /// how guests come up
+    pub boot: BootMode,
+    /// how long scenarios took when they last ran, by id
+    pub durations: BTreeMap<String, u64>,
+    /// templates that each group of like scenarios is drawn over
+    pub templates: u32,
     /// known issues that count as known; `None`: none does
     pub known: Option<Known>,
     /// further words of the lines that repeat a scenario: ` -k ./bzImage`
@@ -35,7 +52,16 @@ pub struct Host {
     guests: Mutex<BTreeMap<u64, u32>>,
     next_guest: Mutex<u64>,
     files: tempfile::TempDir,
-    images: Mutex<BTreeMap<Vec<String>, PathBuf>>,
+    images: Mutex<BTreeMap<Vec<String>, InitramfsFile>>,
+}
+
+/// An initramfs on disk.
+#[derive(Debug, Clone)]
+pub struct InitramfsFile {
+    /// where
+    pub path: PathBuf,
+    /// of its content, hexadecimal
+    pub sha256: String,
 }
 
 impl Host {
@@ -52,6 +78,9 @@ impl Host {
             qemu_args: Vec::new(),
             memory: None,
             smp: None,
+            boot: BootMode::Cold,
+            durations: BTreeMap::new(),
+            templates: 1,
             known: None,
             repeat_options: String::new(),
             interrupted: AtomicI32::new(0),
@@ -61,6 +90,11 @@ impl Host {
             files,
             images: Mutex::default(),
         })
+    }
+
+    /// How long a scenario took when it last ran, in ns; one that never ran counts as long.
+    pub fn took(&self, id: &str) -> u64 {
+        self.durations.get(id).copied().unwrap_or(u64::MAX)
     }
 
     /// The run is to end now: a signal came, or a result cannot be written.
@@ -117,7 +151,7 @@ impl Host {
     ///
     /// # Errors
     /// A module cannot be unpacked, or the file cannot be written.
-    pub fn initramfs(&self, planned: &Planned) -> Result<PathBuf, Trouble> {
+    pub fn initramfs(&self, planned: &Planned) -> Result<InitramfsFile, Trouble> {
         if planned.modules.is_empty() {
             return self.plain_initramfs();
         }
@@ -135,26 +169,33 @@ impl Host {
         &self,
         key: Vec<String>,
         fill: impl FnOnce(&mut Initramfs) -> Result<(), String>,
-    ) -> Result<PathBuf, Trouble> {
+    ) -> Result<InitramfsFile, Trouble> {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = images.get(&key) {
-            return Ok(path.clone());
+        if let Some(file) = images.get(&key) {
+            return Ok(file.clone());
         }
         let wrong = |e: String| Trouble::Miss(format!("cannot make the initramfs: {e}"));
         let mut image = Initramfs::with_agent();
         fill(&mut image).map_err(wrong)?;
         let path = self.files.path().join(format!("initramfs-{}", images.len()));
-        std::fs::write(&path, image.build()).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
-        images.insert(key, path.clone());
-        Ok(path)
+        let bytes = image.build();
+        std::fs::write(&path, &bytes).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
+        let file = InitramfsFile { path, sha256: crate::kernel::sha256(&bytes) };
+        images.insert(key, file.clone());
+        Ok(file)
     }
 
     /// The initramfs with the agent alone.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn plain_initramfs(&self) -> Result<PathBuf, Trouble> {
+    pub fn plain_initramfs(&self) -> Result<InitramfsFile, Trouble> {
         self.image(Vec::new(), |_| Ok(()))
+    }
+
+    /// A directory for what this run alone needs; it goes with the host.
+    pub fn files(&self) -> &std::path::Path {
+        self.files.path()
     }
 
     /// Id of the known issue that this failure is.

@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod console_shell;
+pub mod durations;
 pub mod engine;
 pub mod errno;
 pub mod guest;
@@ -19,6 +20,7 @@ mod scan;
 pub mod schedule;
 pub mod select;
 pub mod spec;
+pub mod templates;
 mod trouble;
 
 pub use trouble::Trouble;

@@ -20,7 +20,7 @@ pub fn probe(host: &Host, kernel: &Kernel) -> Result<Subject, Trouble> {
     let machine = spec::machine(&schema::Machine::default(), host).map_err(Trouble::Error)?;
     let boot = Boot {
         kernel: kernel.boot.clone(),
-        initrd: Some(host.plain_initramfs()?),
+        initrd: Some(host.plain_initramfs()?.path),
         cmdline: spec::PROBE.to_string(),
     };
     let mut spec = Spec::new(host.qemu.clone(), host.accel, machine, Some(boot));

@@ -32,7 +32,7 @@ pub fn of(host: &Host, planned: &Planned) -> Result<Spec, Trouble> {
     let machine = machine(&planned.scenario.case.machine, host).map_err(Trouble::Error)?;
     let boot = Boot {
         kernel: planned.kernel.boot.clone(),
-        initrd: Some(host.initramfs(planned)?),
+        initrd: Some(host.initramfs(planned)?.path),
         cmdline: cmdline(planned),
     };
     let mut spec = Spec::new(host.qemu.clone(), host.accel, machine, Some(boot));

@@ -185,7 +185,7 @@ impl Hub {
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl State {
-    fn all_closed(&self) -> bool {
+    pub(super) fn all_closed(&self) -> bool {
         self.qmp.is_closed() && self.console.is_closed() && self.agent.is_closed()
     }
 }

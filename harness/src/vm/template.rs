@@ -10,7 +10,7 @@
 //! Nothing here decides whether a fork is as good as a boot: forks share the state of the random generator (see
 //! [`wire::Ask::Reseed`]), the boot time, and the kernel's random placement.
 
-use super::args::{End, Ends, Layout, Ram};
+use super::args::{Boot, End, Ends, Layout, Ram};
 use super::channel::ChannelError;
 use super::event::Event;
 use super::hub::{Deadline, WaitError};
@@ -19,8 +19,11 @@ use super::qmp::QmpError;
 use super::start::{Spec, StartError, Vm};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use wire::Ask;
@@ -52,6 +55,12 @@ pub enum TemplateError {
         path: PathBuf,
         /// why
         source: io::Error,
+    },
+    /// what was saved is not what is there
+    #[error("the template in {} is damaged: its checksum differs", dir.display())]
+    Damaged {
+        /// the directory
+        dir: PathBuf,
     },
     /// the description of the template cannot be read
     #[error("{}: {source}", path.display())]
@@ -100,6 +109,12 @@ struct About {
     counters: Counters,
     /// the command line, without what a fork has otherwise
     guest: Vec<String>,
+    /// all that the guest said on its console until it was saved
+    console: String,
+    /// what the caller wants to know of the guest
+    note: Value,
+    /// of the state and of every memory file
+    sha256: String,
 }
 
 const STATE: &str = "state";
@@ -109,17 +124,22 @@ const FDNAME: &str = "memhp-state";
 
 impl Vm {
     /// Saves this guest, which was started with [`Ram::Shared`] of `dir`, and ends it. The agent must have answered
-    /// nothing but whole requests; what it said unasked and nobody took is lost.
+    /// nothing but whole requests; what it said unasked and nobody took is lost. `note` is kept with the template.
     ///
     /// # Errors
     /// See [`TemplateError`].
-    pub fn save_template(self, dir: &Path, deadline: Deadline) -> Result<Template, TemplateError> {
+    pub fn save_template(
+        self,
+        dir: &Path,
+        note: Value,
+        deadline: Deadline,
+    ) -> Result<Template, TemplateError> {
         // An answer proves that all that was sent before it has arrived in the guest.
         self.channel().call(Ask::Read { path: "/proc/uptime".to_string() }, deadline)?;
-        self.save(dir, deadline)
+        self.save(dir, note, deadline)
     }
 
-    fn save(self, dir: &Path, deadline: Deadline) -> Result<Template, TemplateError> {
+    fn save(self, dir: &Path, note: Value, deadline: Deadline) -> Result<Template, TemplateError> {
         let layout = self.layout();
         if layout.ram != Ram::Shared(dir.to_path_buf()) {
             return Err(TemplateError::NotShared { dir: dir.to_path_buf() });
@@ -134,12 +154,15 @@ impl Vm {
         self.quit(deadline);
         let state = stream.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked")));
         let state = state.map_err(TemplateError::Stream)?;
-        self.hub.wait(deadline, |s| s.agent.is_closed().then_some(()));
-        let template = Template {
-            dir: dir.to_path_buf(),
-            state,
-            about: About { counters: self.channel().counters(), guest },
+        self.hub.wait(deadline, |s| s.all_closed().then_some(()));
+        let about = About {
+            counters: self.channel().counters(),
+            guest,
+            console: self.console().text(),
+            note,
+            sha256: checksum(dir, &state)?,
         };
+        let template = Template { dir: dir.to_path_buf(), state, about };
         template.write()?;
         Ok(template)
     }
@@ -179,19 +202,32 @@ impl Vm {
 }
 
 impl Template {
-    /// The template that was saved in `dir`.
+    /// The template that was saved in `dir`, every byte of it checked.
     ///
     /// # Errors
-    /// Its files cannot be read.
+    /// Its files cannot be read, or are not as they were saved.
     pub fn open(dir: &Path) -> Result<Self, TemplateError> {
         let (state, path) = (dir.join(STATE), dir.join(ABOUT));
         let text =
             std::fs::read(&path).map_err(|source| TemplateError::File { path: path.clone(), source })?;
-        let about = serde_json::from_slice(&text)
+        let about: About = serde_json::from_slice(&text)
             .map_err(|source| TemplateError::Description { path: path.clone(), source })?;
         let state =
             std::fs::read(&state).map_err(|source| TemplateError::File { path: state.clone(), source })?;
+        if checksum(dir, &state)? != about.sha256 {
+            return Err(TemplateError::Damaged { dir: dir.to_path_buf() });
+        }
         Ok(Self { dir: dir.to_path_buf(), state, about })
+    }
+
+    /// All that the guest said on its console until it was saved.
+    pub fn console(&self) -> &str {
+        &self.about.console
+    }
+
+    /// The caller's note.
+    pub fn note(&self) -> &Value {
+        &self.about.note
     }
 
     /// Where it is.
@@ -248,10 +284,16 @@ impl Template {
     }
 }
 
-/// The command line without what a fork has otherwise: what must be the same.
-fn guest_of(layout: &Layout) -> Vec<String> {
+/// The command line without what a fork has otherwise: what must be the same. Where kernel and initramfs lie says
+/// nothing of what they are: that the files are the same is the caller's to know.
+pub fn guest_of(layout: &Layout) -> Vec<String> {
     let ends = Ends { console: End::Stdio, agent: End::Stdio, qmp: End::Stdio };
-    let layout = Layout { ram: Ram::Private, incoming: None, paused: false, ..layout.clone() };
+    let boot = layout.boot.clone().map(|boot| Boot {
+        kernel: PathBuf::from("kernel"),
+        initrd: boot.initrd.map(|_| PathBuf::from("initrd")),
+        cmdline: boot.cmdline,
+    });
+    let layout = Layout { ram: Ram::Private, incoming: None, paused: false, boot, ..layout.clone() };
     layout.args(&ends)
 }
 
@@ -262,6 +304,54 @@ fn first_difference(ours: &[String], theirs: &[String]) -> Option<String> {
         let (ours, theirs) = (ours.get(at).unwrap_or(&none), theirs.get(at).unwrap_or(&none));
         (ours != theirs).then(|| format!("it has {ours}, wanted is {theirs}"))
     })
+}
+
+/// Sha256 of the state and of the memory files in `dir`: their names, sizes, and every chunk that is not zero with its
+/// place, so that holes and written zeroes are the same.
+fn checksum(dir: &Path, state: &[u8]) -> Result<String, TemplateError> {
+    let wrong = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| TemplateError::File { path, source }
+    };
+    let mut hasher = Sha256::new();
+    hasher.update((state.len() as u64).to_le_bytes());
+    hasher.update(state);
+    let entries = std::fs::read_dir(dir).map_err(wrong(dir))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(wrong(dir))?.path();
+        files.extend(path.extension().is_some_and(|e| e == "ram").then_some(path));
+    }
+    files.sort();
+    for path in files {
+        hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        hash_memory(&path, &mut hasher).map_err(wrong(&path))?;
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn hash_memory(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
+    const CHUNK: usize = 64 << 10;
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    hasher.update(size.to_le_bytes());
+    let (mut chunk, mut at) = (vec![0; CHUNK], 0);
+    while at < size {
+        // Where no more data follows, seeking for it is ENXIO.
+        at = match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data / CHUNK as u64 * CHUNK as u64,
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let part = &mut chunk[..CHUNK.min(usize::try_from(size - at).unwrap_or(CHUNK))];
+        file.read_exact_at(part, at)?;
+        if part.iter().any(|byte| *byte != 0) {
+            hasher.update(at.to_le_bytes());
+            hasher.update(&*part);
+        }
+        at += part.len() as u64;
+    }
+    Ok(())
 }
 
 fn collect(mut stream: UnixStream) -> io::Result<Vec<u8>> {

@@ -26,13 +26,18 @@ fn word(vm: &Vm) -> String {
 fn saved_opened_and_forked() {
     let dir = tempfile::tempdir().unwrap();
     let shared = Spec { ram: Ram::Shared(dir.path().to_path_buf()), ..spec(machine()) };
-    let saved = Vm::start(shared).unwrap().save(dir.path(), soon()).unwrap();
+    let saved = Vm::start(shared).unwrap().save(dir.path(), json!({"from": "test"}), soon()).unwrap();
     assert!(saved.state_size() > 10_000 && saved.state_size() < 4 << 20, "{}", saved.state_size());
-    let ram = File::options().write(true).open(dir.path().join("ram0.ram")).unwrap();
-    assert_eq!(ram.metadata().unwrap().len(), 64 << 20);
-    ram.write_all_at(&0x1234_5678u32.to_le_bytes(), 1 << 20).unwrap();
     let template = Template::open(dir.path()).unwrap();
     assert_eq!(template, saved);
+    assert_eq!(template.note(), &json!({"from": "test"}));
+    let ram = File::options().write(true).open(dir.path().join("ram0.ram")).unwrap();
+    assert_eq!(ram.metadata().unwrap().len(), 64 << 20);
+    // Written zeroes are as good as holes; another word is damage.
+    ram.write_all_at(&[0; 4096], 2 << 20).unwrap();
+    assert_eq!(Template::open(dir.path()).unwrap(), saved);
+    ram.write_all_at(&0x1234_5678u32.to_le_bytes(), 1 << 20).unwrap();
+    assert!(matches!(Template::open(dir.path()), Err(TemplateError::Damaged { .. })));
     let fork = template.fork(spec(machine()), soon()).unwrap();
     assert_eq!(word(&fork), "0000000000100000: 0x12345678");
     let status = fork.qmp().execute("query-status", Value::Null, soon()).unwrap();
@@ -45,7 +50,7 @@ fn saved_opened_and_forked() {
 fn another_guest_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let shared = Spec { ram: Ram::Shared(dir.path().to_path_buf()), ..spec(machine()) };
-    let template = Vm::start(shared).unwrap().save(dir.path(), soon()).unwrap();
+    let template = Vm::start(shared).unwrap().save(dir.path(), json!({"from": "test"}), soon()).unwrap();
     let other = Machine { smp: 2, ..machine() };
     let error = template.fork(spec(other), soon()).unwrap_err();
     assert!(
@@ -60,7 +65,7 @@ fn another_guest_is_refused() {
 fn a_damaged_state_is_an_error_and_not_a_guest() {
     let dir = tempfile::tempdir().unwrap();
     let shared = Spec { ram: Ram::Shared(dir.path().to_path_buf()), ..spec(machine()) };
-    let template = Vm::start(shared).unwrap().save(dir.path(), soon()).unwrap();
+    let template = Vm::start(shared).unwrap().save(dir.path(), json!({"from": "test"}), soon()).unwrap();
     let state = template.state[..template.state.len() / 2].to_vec();
     let error = Template { state, ..template }.fork(spec(machine()), soon()).unwrap_err();
     // QEMU says so in an event, and may end before anybody can ask why.
@@ -71,7 +76,8 @@ fn a_damaged_state_is_an_error_and_not_a_guest() {
 #[test]
 fn private_memory_is_no_template() {
     let dir = tempfile::tempdir().unwrap();
-    let error = Vm::start(spec(machine())).unwrap().save(dir.path(), soon()).unwrap_err();
+    let error =
+        Vm::start(spec(machine())).unwrap().save(dir.path(), json!({"from": "test"}), soon()).unwrap_err();
     assert!(matches!(error, TemplateError::NotShared { .. }));
     assert!(matches!(Template::open(dir.path()), Err(TemplateError::File { .. })));
 }

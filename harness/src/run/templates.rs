@@ -1,0 +1,288 @@
+//! Templates of a run: which scenarios share one, where they are kept, and that none is used that is not whole.
+//!
+//! A template is a guest that has booted, loaded its modules and answered; nothing was plugged yet. Scenarios whose
+//! guests are the same in everything that shapes a boot (kernel, command line, machine, initramfs, QEMU, accelerator)
+//! share one. Templates of ordinary guests are kept in the cache, under a checksum of all of this; those of cases
+//! about the boot itself (`policy/`, or with kernel parameters of their own) are made anew in every run.
+//!
+//! What forks of one template share though boots would not: the kernel's random placement (KASLR), the order of free
+//! pages and slab objects, the boot time. The random generator is reseeded in every fork. `--templates N` draws like
+//! scenarios over N templates where that matters.
+
+use super::host::{BootMode, Host};
+use super::plan::Planned;
+use super::spec;
+use crate::vm::template::{Template, guest_of};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use wire::Hello;
+
+/// Changes when what is saved, or how, changes.
+const FORMAT: &str = "memhp template 1";
+/// Bytes on disk that templates in the cache may take together.
+const LIMIT: u64 = 6 << 30;
+
+/// Which template a scenario starts from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// of everything that shapes the guest, hexadecimal
+    sha256: String,
+    /// made in this run and thrown away with it
+    of_this_run: bool,
+}
+
+/// The template's key; `None`: the scenario boots a guest of its own.
+pub fn key(host: &Host, planned: &Planned) -> Option<Key> {
+    // A DIMM that is there at boot is part of what the boot is judged for.
+    let boots = host.boot == BootMode::Cold
+        || !host.qemu.ignore_shared
+        || !host.qemu_args.is_empty()
+        || !planned.scenario.case.machine.dimms.is_empty();
+    if boots {
+        return None;
+    }
+    // What cannot be made here is told when the scenario is tried.
+    let spec = spec::of(host, planned).ok()?;
+    let initramfs = host.initramfs(planned).ok()?;
+    let mut hasher = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(FORMAT.as_bytes());
+    part(planned.kernel.sha256.as_bytes());
+    part(spec.boot.as_ref()?.kernel.as_os_str().as_encoded_bytes());
+    part(initramfs.sha256.as_bytes());
+    part(&program(&spec.qemu.path).ok()?);
+    part(spec.accel.word().as_bytes());
+    guest_of(&spec.layout()).iter().for_each(|arg| part(arg.as_bytes()));
+    part(&(planned.seed % u64::from(host.templates.max(1))).to_le_bytes());
+    let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let of_this_run = !planned.scenario.append.trim().is_empty() || planned.id.starts_with("policy/");
+    Some(Key { sha256, of_this_run })
+}
+
+/// Which QEMU: path, size and time of change.
+fn program(path: &Path) -> io::Result<Vec<u8>> {
+    let meta = fs::metadata(path)?;
+    let about = format!("{}\0{}\0{}\0{}", path.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
+    Ok(about.into_bytes())
+}
+
+impl Key {
+    /// Worth making a template for `n` scenarios?
+    pub fn pays_for(&self, n: usize) -> bool {
+        !self.of_this_run || n > 1
+    }
+}
+
+/// A template that scenarios of this run start from.
+#[derive(Debug)]
+pub struct Saved {
+    /// the guest
+    pub template: Template,
+    /// what its agent said first
+    pub hello: Hello,
+    /// Held as long as the template is used, so that nobody builds it anew or evicts it. `None`: this run's own.
+    lock: Option<File>,
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        if self.lock.is_none() {
+            remove(self.template.dir());
+        }
+    }
+}
+
+/// What is kept beside a template.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Note {
+    /// what the agent said first
+    pub hello: Hello,
+}
+
+/// Where a template is to be: a directory that is empty and ours.
+#[derive(Debug)]
+pub struct Place {
+    dir: PathBuf,
+    lock: Option<File>,
+}
+
+/// What is found at a place.
+#[derive(Debug)]
+pub enum Found {
+    /// a whole template
+    Whole(Box<Saved>),
+    /// nothing of use: to be built here
+    Nothing(Place),
+    /// another process builds it, or removes it: not to be waited for
+    Busy,
+}
+
+/// Looks for a template. What is half-written, damaged or of another form is removed.
+///
+/// # Errors
+/// The cache cannot be read or written.
+pub fn find(host: &Host, cache: &Path, key: &Key) -> io::Result<Found> {
+    if key.of_this_run {
+        let dir = host.files().join(format!("template-{}", key.sha256));
+        make_empty(&dir)?;
+        return Ok(Found::Nothing(Place { dir, lock: None }));
+    }
+    let base = cache.join("templates");
+    fs::create_dir_all(&base)?;
+    let dir = base.join(&key.sha256);
+    let lock = File::create(lock_of(&dir))?;
+    if !got(lock.try_lock_shared())? {
+        return Ok(Found::Busy);
+    }
+    if let Some((template, hello)) = open(&dir) {
+        // The time of the last use, for eviction.
+        lock.set_modified(std::time::SystemTime::now())?;
+        return Ok(Found::Whole(Box::new(Saved { template, hello, lock: Some(lock) })));
+    }
+    lock.unlock()?;
+    if !got(lock.try_lock())? {
+        return Ok(Found::Busy);
+    }
+    make_empty(&dir)?;
+    Ok(Found::Nothing(Place { dir, lock: Some(lock) }))
+}
+
+impl Place {
+    /// The directory for the guest's memory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What was saved here is now whole. Others may use it too; the least recently used ones go where all take too much.
+    ///
+    /// # Errors
+    /// The lock or the cache.
+    pub fn built(self, template: Template, hello: Hello) -> io::Result<Saved> {
+        if let Some(lock) = &self.lock {
+            // The change of lock is not atomic: an eviction may come between.
+            lock.lock_shared()?;
+            fs::metadata(&self.dir)?;
+            if let Some(base) = self.dir.parent() {
+                evict(base, LIMIT)?;
+            }
+        }
+        Ok(Saved { template, hello, lock: self.lock })
+    }
+
+    /// Nothing came of it.
+    pub fn failed(self) {
+        remove(&self.dir);
+    }
+}
+
+fn remove(dir: &Path) {
+    if let Err(e) = fs::remove_dir_all(dir) {
+        tracing::warn!("cannot remove {}: {e}", dir.display());
+    }
+}
+
+fn open(dir: &Path) -> Option<(Template, Hello)> {
+    let template = Template::open(dir).map_err(|e| tracing::info!("no template: {e}")).ok()?;
+    let note: Note = serde_json::from_value(template.note().clone()).ok()?;
+    Some((template, note.hello))
+}
+
+fn got(lock: Result<(), TryLockError>) -> io::Result<bool> {
+    match lock {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+fn lock_of(dir: &Path) -> PathBuf {
+    dir.with_extension("lock")
+}
+
+/// Guest memory is nobody else's business: 0700.
+pub(super) fn make_empty(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => fs::DirBuilder::new().mode(0o700).create(dir),
+    }
+}
+
+/// Removes the least recently used templates that nobody uses until all take `limit` bytes or less.
+fn evict(base: &Path, limit: u64) -> io::Result<()> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(base)? {
+        let dir = entry?.path();
+        if dir.is_dir() {
+            let used = fs::metadata(lock_of(&dir)).and_then(|m| m.modified());
+            all.push((used.unwrap_or(std::time::UNIX_EPOCH), disk_usage(&dir), dir));
+        }
+    }
+    all.sort();
+    let mut sum: u64 = all.iter().map(|(_, size, _)| size).sum();
+    for (_, size, dir) in all {
+        if sum <= limit {
+            break;
+        }
+        let lock = File::create(lock_of(&dir))?;
+        if got(lock.try_lock())? {
+            fs::remove_dir_all(&dir)?;
+            sum -= size;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that the files in `dir` take on disk.
+fn disk_usage(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|f| f.metadata().ok()).map(|m| m.blocks() * 512).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    fn template(base: &Path, name: &str, age: u64) -> PathBuf {
+        let dir = base.join(name);
+        make_empty(&dir).unwrap();
+        fs::write(dir.join("ram0.ram"), vec![1; 1 << 16]).unwrap();
+        let lock = File::create(lock_of(&dir)).unwrap();
+        lock.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        dir
+    }
+
+    #[test]
+    fn the_least_recently_used_go_and_the_ones_in_use_stay() {
+        let base = tempfile::tempdir().unwrap();
+        let [old, used, new] =
+            [("a", 300), ("b", 400), ("c", 100)].map(|(n, age)| template(base.path(), n, age));
+        let held = File::open(lock_of(&used)).unwrap();
+        held.lock_shared().unwrap();
+        let one = disk_usage(&new);
+        assert!(one >= 1 << 16);
+        evict(base.path(), 3 * one).unwrap();
+        assert!(old.exists() && used.exists() && new.exists());
+        evict(base.path(), 2 * one).unwrap();
+        assert!(!old.exists() && used.exists() && new.exists());
+        evict(base.path(), 0).unwrap();
+        assert!(used.exists() && !new.exists());
+    }
+
+    #[test]
+    fn a_directory_is_emptied_and_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let base = tempfile::tempdir().unwrap();
+        let dir = template(base.path(), "a", 0);
+        make_empty(&dir).unwrap();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
