@@ -118,7 +118,7 @@ impl Session<'_> {
                     self.host.no_more();
                 }
                 if end.boot.is_some() {
-                    self.took.insert(planned.id.clone(), end.duration_ns);
+                    self.took.insert(durations::name(&planned.id).to_string(), end.duration_ns);
                 }
                 self.ends.push(end.clone());
                 self.say(Some(&planned.id), Kind::ScenarioEnd(end))
@@ -137,6 +137,7 @@ fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     host.smp = args.host.smp;
     host.repeat_options = repeat_options(args);
     host.templates = args.templates;
+    host.short_first = args.fail_fast;
     host.boot = match args.boot {
         Boot::Auto => BootMode::Auto,
         Boot::Fork if !host.qemu.ignore_shared => {

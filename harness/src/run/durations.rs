@@ -10,7 +10,12 @@ fn path(cache: &Path) -> PathBuf {
     cache.join("durations.json")
 }
 
-/// Durations in ns by scenario id.
+/// What durations are kept under: the id without its kernel, for a kernel that was never run takes much the same.
+pub fn name(id: &str) -> &str {
+    id.rsplit_once('@').map_or(id, |(name, _)| name)
+}
+
+/// Durations in ns by [`name`].
 pub fn load(cache: &Path) -> BTreeMap<String, u64> {
     let text = std::fs::read(path(cache)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()

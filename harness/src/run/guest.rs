@@ -228,21 +228,18 @@ impl Guest {
         }
     }
 
-    /// Names of the kernel's slab caches; none where it does not list them.
+    /// Names of the kernel's slab caches, aliases left out; none where it does not list them.
     pub fn slab_caches(&self, deadline: Deadline) -> Result<Vec<String>, Trouble> {
-        match self.try_ask(Ask::List { path: drift::SLAB_DIR.into() }, deadline)? {
-            Ok(Answer::Names(names)) => Ok(names),
-            Ok(other) => Err(odd("slab caches", &other)),
-            Err(_) => Ok(Vec::new()),
+        match self.read(drift::SLABINFO, deadline)? {
+            Value::Text(text) => drift::cache_names(&text).map_err(|e| Trouble::Error(e.to_string())),
+            Value::Errno(_) => Ok(Vec::new()),
         }
     }
 
     /// Quantities that must not drift over rounds, after all that is only cached was given back.
     pub fn sample(&self, caches: &[String], deadline: Deadline) -> Result<BTreeMap<String, i64>, Trouble> {
-        for (path, text) in drift::settle(caches) {
-            // A kernel without compaction, a cache without `shrink`: nothing to give back there.
-            self.write(&path, &text, deadline)?;
-        }
+        // A kernel without compaction, a cache without `shrink`: nothing to give back there.
+        self.ask(Ask::WriteMany { writes: drift::settle(caches) }, deadline)?;
         let paths: Vec<String> = drift::PATHS.iter().map(|p| (*p).to_string()).collect();
         let Answer::Texts(values) = self.ask(Ask::ReadMany { paths: paths.clone() }, deadline)? else {
             return Err(Trouble::Error("the agent did not answer with texts".into()));

@@ -39,8 +39,10 @@ pub struct Host {
     pub smp: Option<u32>,
     /// how guests come up
     pub boot: BootMode,
-    /// how long scenarios took when they last ran, by id
+    /// how long scenarios took when they last ran, by id without the kernel
     pub durations: BTreeMap<String, u64>,
+    /// start with what took least: whoever wants only the first failure gets it soon
+    pub short_first: bool,
     /// templates that each group of like scenarios is drawn over
     pub templates: u32,
     /// known issues that count as known; `None`: none does
@@ -80,6 +82,7 @@ impl Host {
             smp: None,
             boot: BootMode::Cold,
             durations: BTreeMap::new(),
+            short_first: false,
             templates: 1,
             known: None,
             repeat_options: String::new(),
@@ -94,7 +97,7 @@ impl Host {
 
     /// How long a scenario took when it last ran, in ns; one that never ran counts as long.
     pub fn took(&self, id: &str) -> u64 {
-        self.durations.get(id).copied().unwrap_or(u64::MAX)
+        self.durations.get(super::durations::name(id)).copied().unwrap_or(u64::MAX)
     }
 
     /// The run is to end now: a signal came, or a result cannot be written.

@@ -140,6 +140,9 @@ impl Queue {
         }
         let slots = todo.iter().filter_map(|(_, key)| Some((key.clone()?, Slot::Wanted))).collect();
         todo.sort_by_key(|(index, _)| std::cmp::Reverse(host.took(&plan[*index].id)));
+        if host.short_first {
+            todo.reverse();
+        }
         Self { state: Mutex::new(Left { todo, slots }), changed: Condvar::new() }
     }
 

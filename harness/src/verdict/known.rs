@@ -51,12 +51,15 @@ pub struct Entry {
     pub no_patch_because: Option<String>,
 }
 
-/// One difference, without its subject.
+/// One difference, or those of one kind on several subjects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fact {
     /// as [`Finding::fact`]; `console` for a complaint
     pub fact: String,
+    /// as [`Finding::subject`]; absent: any
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// as [`Finding::expected`]; empty for a complaint
     pub expected: String,
     /// as [`Finding::seen`]; the title of a complaint
@@ -101,9 +104,11 @@ pub fn console_finding(complaint: &Complaint) -> Finding {
     Finding::new(CONSOLE, "", "", &complaint.title, rule)
 }
 
-/// What a scenario is recognised by.
-fn signature(findings: &[Finding]) -> BTreeSet<(&str, &str, &str)> {
-    findings.iter().map(|f| (&*f.fact, &*f.expected, &*f.seen)).collect()
+impl Fact {
+    fn is(&self, finding: &Finding) -> bool {
+        let subject = self.subject.as_ref().is_none_or(|subject| *subject == finding.subject);
+        subject && self.fact == finding.fact && self.expected == finding.expected && self.seen == finding.seen
+    }
 }
 
 impl Entry {
@@ -160,10 +165,11 @@ impl Known {
         title: &str,
         findings: &[Finding],
     ) -> Option<&Entry> {
-        let seen = signature(findings);
         self.entries.iter().find(|entry| {
-            let facts: BTreeSet<_> = entry.facts.iter().map(|f| (&*f.fact, &*f.expected, &*f.seen)).collect();
-            entry.applies(scenario, version) && entry.title == title && facts == seen
+            entry.applies(scenario, version)
+                && entry.title == title
+                && entry.facts.iter().all(|fact| findings.iter().any(|f| fact.is(f)))
+                && findings.iter().all(|f| entry.facts.iter().any(|fact| fact.is(f)))
         })
     }
 

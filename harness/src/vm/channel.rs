@@ -239,6 +239,7 @@ fn describe(ask: &Ask) -> String {
         Ask::Reseed { .. } => "reseed".to_string(),
         Ask::Read { path } => format!("read {path}"),
         Ask::ReadMany { paths } => format!("read {} files, first {:?}", paths.len(), paths.first()),
+        Ask::WriteMany { writes } => format!("write {} files, first {:?}", writes.len(), writes.first()),
         Ask::Watch { sets, .. } => format!("watch {} sets", sets.len()),
         other => format!("{other:?}"),
     }

@@ -137,6 +137,7 @@ impl Agent {
                 Ok(Reply::Now(Answer::Names(names.map_err(failed(format_args!("list {path}")))?)))
             }
             Ask::Write { path, text } => files::write(&path, &text).map(done),
+            Ask::WriteMany { writes } => write_many(&writes),
             Ask::Put { path, mode, offset, base64 } => {
                 files::put(&path, mode, offset, &decode(&base64)?).map(done)
             }
@@ -207,6 +208,16 @@ impl Agent {
 
 fn decode(base64: &str) -> Result<Vec<u8>, Failure> {
     wire::base64::decode(base64).ok_or_else(|| refused("not base64"))
+}
+
+/// An errno is an answer; a write that was cut short is not, and fails the whole request.
+fn write_many(writes: &[(String, String)]) -> Result<Reply, Failure> {
+    let one = |(path, text): &(String, String)| match files::write(path, text) {
+        Ok(()) => Ok(0),
+        Err(failure) if failure.errno != 0 => Ok(failure.errno),
+        Err(failure) => Err(failure),
+    };
+    Ok(Reply::Now(Answer::Errnos(writes.iter().map(one).collect::<Result<_, _>>()?)))
 }
 
 fn reseed(bytes: &[u8]) -> Result<(), Failure> {

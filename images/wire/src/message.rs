@@ -85,6 +85,11 @@ pub enum Ask {
         /// text, written as it is (no newline added)
         text: String,
     },
+    /// The same for several files, in order; an error of one does not stop the next.
+    WriteMany {
+        /// absolute path and text of each
+        writes: Vec<(String, String)>,
+    },
     /// Starts something in a thread or process of its own.
     Job(Job),
     /// Interrupts a job: a signal to the thread in its system call (EINTR), SIGKILL to a process.
@@ -262,6 +267,8 @@ pub enum Answer {
     Bytes(String),
     /// to [`Ask::ReadMany`]: in the order asked; an errno where a file could not be read
     Texts(Vec<Value>),
+    /// to [`Ask::WriteMany`]: 0 or the errno of each
+    Errnos(Vec<i32>),
     /// to [`Ask::List`]
     Names(Vec<String>),
     /// done, nothing to say

@@ -9,5 +9,5 @@ mod sample;
 mod series;
 
 pub use back::back;
-pub use sample::{PATHS, SLAB_DIR, Sample, settle};
+pub use sample::{PATHS, SLABINFO, Sample, cache_names, settle};
 pub use series::{Short, WARM_UP, flat};

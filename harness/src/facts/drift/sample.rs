@@ -5,10 +5,13 @@ use super::super::{parse_proc, parse_zoneinfo};
 use std::collections::BTreeMap;
 
 /// Files that [`Sample::parse`] takes: the first two are needed, the third only where the kernel has it.
-pub const PATHS: [&str; 3] = ["/proc/zoneinfo", "/proc/meminfo", "/proc/slabinfo"];
+pub const PATHS: [&str; 3] = ["/proc/zoneinfo", "/proc/meminfo", SLABINFO];
 
-/// Directory with one directory per slab cache (SLUB); its listing goes into [`settle`].
-pub const SLAB_DIR: &str = "/sys/kernel/slab";
+/// Slab caches and their objects; its names go into [`settle`].
+pub const SLABINFO: &str = "/proc/slabinfo";
+
+/// Directory with one directory per slab cache (SLUB), and a link for each alias of a merged one.
+const SLAB_DIR: &str = "/sys/kernel/slab";
 
 /// What to write before each sample: path and text. A path that is not there is to be skipped.
 ///
@@ -68,6 +71,16 @@ impl Sample {
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Names of the caches in [`SLABINFO`]: each cache once, under the name that its directory or a link to it has.
+///
+/// # Errors
+/// An unknown shape.
+pub fn cache_names(text: &str) -> Result<Vec<String>, FactError> {
+    let mut values = BTreeMap::new();
+    slabinfo(SLABINFO, text, &mut values)?;
+    Ok(values.into_keys().filter_map(|name| name.strip_prefix("slab ").map(str::to_string)).collect())
 }
 
 /// `/proc/slabinfo` version 2.1 (mm/slab_common.c:cache_show): name, active objects, all objects, ...

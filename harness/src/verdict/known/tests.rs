@@ -75,6 +75,20 @@ fn the_whole_signature_and_nothing_less() {
 }
 
 #[test]
+fn a_subject_is_part_of_the_signature_where_it_is_given() {
+    let text = TEXT.replace("fact: block.zone, expected", "fact: block.zone, subject: memory33, expected");
+    let known = Known::parse(Path::new("k.yaml"), &text).unwrap();
+    let version: Version = "6.12".parse().unwrap();
+    let one = [findings()[0].clone(), findings()[2].clone()];
+    assert!(known.matches("unplug/refused@x", version, TITLE, &one).is_some());
+    assert!(known.matches("unplug/refused@x", version, TITLE, &findings()).is_none(), "memory34 too");
+    assert!(
+        known.matches("unplug/refused@x", version, TITLE, &findings()[1..]).is_none(),
+        "memory34 instead"
+    );
+}
+
+#[test]
 fn fixed_is_said_only_of_what_always_reproduces() {
     let v = Version::series(6, 12);
     let known = known();
