@@ -24,6 +24,10 @@ pub struct Guest {
     pub page_flags: bool,
     plugged: BTreeMap<String, Plugged>,
     unplugging: BTreeMap<String, Unplugging>,
+    /// what the snapshots so far have told
+    watched: wire::State,
+    /// what was read for the samples so far
+    texts: BTreeMap<String, Value>,
 }
 
 /// What an unplug came to: outcome, (source, status) of each report, DEVICE_DELETED seen.
@@ -32,7 +36,14 @@ pub type Unplugged = (Outcome, Vec<(u64, u64)>, bool);
 impl Guest {
     /// Wraps a VM whose agent has answered.
     pub fn new(vm: Vm, page_flags: bool) -> Self {
-        Self { vm, page_flags, plugged: BTreeMap::new(), unplugging: BTreeMap::new() }
+        Self {
+            vm,
+            page_flags,
+            plugged: BTreeMap::new(),
+            unplugging: BTreeMap::new(),
+            watched: wire::State::new(),
+            texts: BTreeMap::new(),
+        }
     }
 
     /// The VM.
@@ -55,9 +66,9 @@ impl Guest {
     }
 
     /// What changed since the last snapshot.
-    pub fn snapshot(&self, deadline: Deadline) -> Result<Snapshot, Trouble> {
+    pub fn snapshot(&mut self, deadline: Deadline) -> Result<Snapshot, Trouble> {
         match self.ask(Ask::Snapshot, deadline)? {
-            Answer::Snapshot(snapshot) => Ok(snapshot),
+            Answer::Snapshot(delta) => delta.snapshot(&mut self.watched).ok_or_else(lost),
             other => Err(odd("a snapshot", &other)),
         }
     }
@@ -120,7 +131,8 @@ impl Guest {
     pub fn unplug(&mut self, dimm: &str, _deadline: Deadline) -> Result<Result<(), String>, Trouble> {
         match self.vm.unplug(dimm) {
             Ok(unplugging) => {
-                self.unplugging.insert(dimm.to_string(), unplugging);
+                // Of two requests under way at once the first one's reports count too.
+                self.unplugging.entry(dimm.to_string()).or_insert(unplugging);
                 Ok(Ok(()))
             }
             Err(UnplugError::Qmp(vm::QmpError::Refused { desc, .. })) => Ok(Err(desc)),
@@ -237,15 +249,24 @@ impl Guest {
     }
 
     /// Quantities that must not drift over rounds, after all that is only cached was given back.
-    pub fn sample(&self, caches: &[String], deadline: Deadline) -> Result<BTreeMap<String, i64>, Trouble> {
+    pub fn sample(
+        &mut self,
+        caches: &[String],
+        deadline: Deadline,
+    ) -> Result<BTreeMap<String, i64>, Trouble> {
         // A kernel without compaction, a cache without `shrink`: nothing to give back there.
         self.ask(Ask::WriteMany { writes: drift::settle(caches) }, deadline)?;
         let paths: Vec<String> = drift::PATHS.iter().map(|p| (*p).to_string()).collect();
-        let Answer::Texts(values) = self.ask(Ask::ReadMany { paths: paths.clone() }, deadline)? else {
-            return Err(Trouble::Error("the agent did not answer with texts".into()));
+        let all = match self.ask(Ask::ReadMany { paths: paths.clone() }, deadline)? {
+            Answer::Texts(all) if all.len() == paths.len() => all,
+            other => return Err(odd("texts of files", &other)),
         };
-        let texts = paths.into_iter().zip(values).filter_map(|(path, value)| match value {
-            Value::Text(text) => Some((path, text)),
+        for (path, sent) in paths.into_iter().zip(all) {
+            let value = sent.value(self.texts.get(&path)).ok_or_else(lost)?;
+            self.texts.insert(path, value);
+        }
+        let texts = self.texts.iter().filter_map(|(path, value)| match value {
+            Value::Text(text) => Some((path.clone(), text.clone())),
             Value::Errno(_) => None,
         });
         let sample = drift::Sample::parse(&texts.collect()).map_err(|e| Trouble::Error(e.to_string()))?;
@@ -328,6 +349,11 @@ fn errno_of(result: Result<(), Failure>) -> Result<i32, Trouble> {
         Err(failure) if failure.errno != 0 => Ok(failure.errno),
         Err(failure) => Err(Trouble::Error(failure.why)),
     }
+}
+
+/// The line is checked and numbered, so that this is a bug of ours.
+fn lost() -> Trouble {
+    Trouble::Error("the agent told a change of a file that it never sent".into())
 }
 
 fn odd(what: &str, answer: &Answer) -> Trouble {

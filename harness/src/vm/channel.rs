@@ -266,12 +266,15 @@ fn read(mut stream: UnixStream, mut frames: FrameReader, hub: &Hub) {
         while let Some(message) = frames.take::<Message>() {
             messages.push(message);
         }
-        hub.post(|state| {
-            messages.into_iter().for_each(|message| state.agent.take(message));
-            state.agent.partial = frames.partial().to_vec();
-        });
+        // QEMU hands over one byte at a time: nobody is woken for less than a message.
+        if !messages.is_empty() {
+            hub.post(|state| messages.into_iter().for_each(|message| state.agent.take(message)));
+        }
     }
-    hub.post(|state| state.agent.closed = true);
+    hub.post(|state| {
+        state.agent.partial = frames.partial().to_vec();
+        state.agent.closed = true;
+    });
 }
 
 #[cfg(test)]

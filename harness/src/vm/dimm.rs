@@ -270,7 +270,7 @@ fn osts(state: &State, wanted: u64, since: u64) -> impl Iterator<Item = Ost> {
 /// What the events since the request say.
 fn judge(state: &State, asked: &Unplugging) -> UnplugOutcome {
     let all = osts(state, asked.slot, asked.since);
-    let osts: Vec<Ost> = all.filter(|ost| matches!(ost.source, EJECT_REQUEST | GUEST_EJECT)).collect();
+    let mut osts: Vec<Ost> = all.filter(|ost| matches!(ost.source, EJECT_REQUEST | GUEST_EJECT)).collect();
     let ours = |device: &Option<String>| device.as_deref() == Some(&asked.name);
     let mut deleted = false;
     let mut error = None;
@@ -286,7 +286,12 @@ fn judge(state: &State, asked: &Unplugging) -> UnplugOutcome {
     }
     let last = osts.iter().rev().find(|ost| ost.status != IN_PROGRESS).map(|ost| ost.status);
     match (deleted, last) {
-        (true, last) => UnplugOutcome::Done { reported: last == Some(0), osts },
+        (true, _) => {
+            // What follows belongs to another request for the same slot, which is empty by then.
+            let success = osts.iter().position(|ost| ost.status == 0);
+            osts.truncate(success.map_or(osts.len(), |at| at + 1));
+            UnplugOutcome::Done { reported: success.is_some(), osts }
+        }
         (false, Some(status)) if status != 0 => UnplugOutcome::Refused { osts, error },
         (false, _) if error.is_some() => UnplugOutcome::Refused { osts, error },
         (false, _) => UnplugOutcome::Pending { osts },

@@ -108,6 +108,17 @@ fn outcomes_from_events() {
 }
 
 #[test]
+fn reports_on_a_second_request_do_not_hide_the_first_ones_outcome() {
+    let first = [ost(3, 3, 132), deleted("d0"), ost(3, 3, 0)];
+    let second = [ost(3, 3, 132), ost(3, 3, 0)];
+    for n in 0..=second.len() {
+        let events = [&first[..], &second[..n]].concat();
+        let done = ("done", vec![(3, 132), (3, 0)], "true".to_string());
+        assert_eq!(short(judged(&events)), done);
+    }
+}
+
+#[test]
 fn other_slots_devices_and_sources_do_not_count() {
     let events = [ost(2, 3, 130), ost(3, 1, 0), ost(3, 1, 130), deleted("d1")];
     assert_eq!(short(judged(&events)), ("pending", vec![], "".into()));

@@ -14,9 +14,10 @@ use crate::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
-use wire::{Answer, Ask, Failure, Hello, Message, Request};
+use wire::{Answer, Ask, Failure, Hello, Message, Request, Sent, Value};
 
 /// All that the main thread has.
 pub(crate) struct Agent {
@@ -27,6 +28,8 @@ pub(crate) struct Agent {
     jobs: Jobs,
     watcher: Watcher,
     reader: Reader,
+    /// what the last [`Ask::ReadMany`] of each file found
+    texts: BTreeMap<String, Value>,
 }
 
 /// What came of a request: an answer now, or later through the outbox.
@@ -46,6 +49,7 @@ impl Agent {
             means,
             watcher: Watcher::new(),
             reader: Reader::new(),
+            texts: BTreeMap::new(),
         }
     }
 
@@ -124,10 +128,7 @@ impl Agent {
                 let text = self.reader.text(CWD, &path).map_err(failed(format_args!("read {path}")))?;
                 Ok(Reply::Now(Answer::Text(text)))
             }
-            Ask::ReadMany { paths } => {
-                let texts = paths.iter().map(|path| self.reader.value(CWD, path)).collect();
-                Ok(Reply::Now(Answer::Texts(texts)))
-            }
+            Ask::ReadMany { paths } => Ok(Reply::Now(Answer::Texts(self.read_many(paths)))),
             Ask::ReadBytes { path } => {
                 let bytes = std::fs::read(&path).map_err(io_failed(format_args!("read {path}")))?;
                 Ok(Reply::Now(Answer::Bytes(wire::base64::encode(&bytes))))
@@ -175,7 +176,17 @@ impl Agent {
         submitted.map(|()| Reply::Later).map_err(io_failed("start a thread"))
     }
 
-    fn snapshot(&mut self) -> wire::Snapshot {
+    fn read_many(&mut self, paths: Vec<String>) -> Vec<Sent> {
+        let one = |path: String| {
+            let value = self.reader.value(CWD, &path);
+            let sent = Sent::new(self.texts.get(&path), &value);
+            self.texts.insert(path, value);
+            sent
+        };
+        paths.into_iter().map(one).collect()
+    }
+
+    fn snapshot(&mut self) -> wire::Delta {
         let (port, uevents) = (&mut self.port, &mut self.uevents);
         // Events get their time when they are taken out of the socket, and a snapshot is long.
         self.watcher.snapshot(&mut || {

@@ -6,10 +6,7 @@ use crate::kthreads;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::CWD;
 use std::collections::BTreeMap;
-use wire::{Snapshot, Value, WatchSet};
-
-/// Directory -> entry -> value.
-type State = BTreeMap<String, BTreeMap<String, Value>>;
+use wire::{Delta, State, Value, WatchSet};
 
 /// What is watched, and what of it was sent.
 pub(crate) struct Watcher {
@@ -33,7 +30,7 @@ impl Watcher {
     }
 
     /// Reads everything. `breath` is called after each directory, for what cannot wait.
-    pub(crate) fn snapshot(&mut self, breath: &mut dyn FnMut()) -> Snapshot {
+    pub(crate) fn snapshot(&mut self, breath: &mut dyn FnMut()) -> Delta {
         let mut now = State::new();
         for set in &self.sets {
             let reader = &mut self.reader;
@@ -44,10 +41,10 @@ impl Watcher {
             };
             descend(CWD, "", &set.dir, &mut leaf);
         }
-        let (changed, gone) = differences(&self.sent, &now);
-        self.sent = now;
         let threads = kthreads::names(&self.threads, &mut self.reader);
-        Snapshot { changed, gone, threads }
+        let delta = Delta::new(&self.sent, &now, threads);
+        self.sent = now;
+        delta
     }
 }
 
@@ -114,20 +111,11 @@ fn read_set(set: &WatchSet, dir: BorrowedFd<'_>, reader: &mut Reader, entries: &
     }
 }
 
-/// New and changed directories, each whole, and those that are gone.
-fn differences(old: &State, new: &State) -> (State, Vec<String>) {
-    let changed = new
-        .iter()
-        .filter(|(dir, entries)| old.get(*dir) != Some(entries))
-        .map(|(d, e)| (d.clone(), e.clone()));
-    let gone = old.keys().filter(|dir| !new.contains_key(*dir)).cloned();
-    (changed.collect(), gone.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use wire::Snapshot;
 
     fn set(dir: String, files: &[&str], links: &[&str], list: bool) -> WatchSet {
         let owned = |s: &[&str]| s.iter().map(|s| (*s).to_owned()).collect();
@@ -167,7 +155,9 @@ mod tests {
         let blocks = set(format!("{base}/memory*"), &["state", "absent"], &["node"], false);
         watcher.watch(vec![blocks, set(base.clone(), &[], &[], true)], vec![]);
 
-        let first = watcher.snapshot(&mut || ());
+        let mut state = State::new();
+        let mut next = || watcher.snapshot(&mut || ()).snapshot(&mut state).unwrap();
+        let first = next();
         let enoent = Value::Errno(2);
         let memory1 = BTreeMap::from([
             ("->node0".to_owned(), text("node0")),
@@ -184,12 +174,12 @@ mod tests {
         ]);
         assert_eq!(first, Snapshot { changed: expected, gone: vec![], threads: vec![] });
 
-        let nothing = watcher.snapshot(&mut || ());
+        let nothing = next();
         assert_eq!(nothing, Snapshot { changed: State::new(), gone: vec![], threads: vec![] });
 
         std::fs::write(dir("memory2/state"), "online\n").unwrap();
         std::fs::remove_dir_all(dir("memory1")).unwrap();
-        let third = watcher.snapshot(&mut || ());
+        let third = next();
         let memory2 = BTreeMap::from([("absent".to_owned(), enoent), ("state".to_owned(), text("online\n"))]);
         let listing = BTreeMap::from([(".".to_owned(), text("memory2 power"))]);
         let expected = State::from([(base.clone(), listing), (format!("{base}/memory2"), memory2)]);

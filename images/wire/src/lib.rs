@@ -8,9 +8,13 @@
 //! Times are nanoseconds of the guest's `CLOCK_BOOTTIME`.
 
 pub mod base64;
+mod edit;
+mod follow;
 mod frame;
 mod message;
 
+pub use edit::Edit;
+pub use follow::{Delta, Sent, State};
 pub use frame::{FrameError, FrameReader, encode};
 pub use message::*;
 

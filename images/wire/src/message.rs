@@ -1,5 +1,6 @@
 //! The messages themselves.
 
+use crate::follow::{Delta, Sent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -265,8 +266,8 @@ pub enum Answer {
     Text(String),
     /// to [`Ask::ReadBytes`]: base64 with padding
     Bytes(String),
-    /// to [`Ask::ReadMany`]: in the order asked; an errno where a file could not be read
-    Texts(Vec<Value>),
+    /// to [`Ask::ReadMany`]: in the order asked; edits of what the last such answer held of the file
+    Texts(Vec<Sent>),
     /// to [`Ask::WriteMany`]: 0 or the errno of each
     Errnos(Vec<i32>),
     /// to [`Ask::List`]
@@ -274,7 +275,7 @@ pub enum Answer {
     /// done, nothing to say
     Done,
     /// to [`Ask::Snapshot`]
-    Snapshot(Snapshot),
+    Snapshot(Delta),
     /// to [`Ask::ScanPages`]: pages that carry each flag, by bit number (KPF_*); pages with no flag count as 255
     Flags(BTreeMap<u8, u64>),
     /// to [`Ask::Verify`]
