@@ -3,7 +3,7 @@
 //! `docs/events.md` describes it for users; a meaning that changes bumps [`VERSION`].
 
 use crate::finding::Finding;
-use crate::verdict::Verdict;
+use crate::verdict::{Complaint, Trouble, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,9 @@ pub struct Event {
     /// the scenario's id; absent for the run's own events
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<String>,
+    /// which time it runs, where it runs several times (`--repeat`): 0, 1, …; absent for 0
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub round: u32,
     /// what happened
     #[serde(flatten)]
     pub kind: Kind,
@@ -79,6 +82,8 @@ pub enum Kind {
         /// why
         reason: String,
     },
+    /// what the judgement is made of, besides the findings; before the end of a scenario whose guest answered
+    Evidence(Evidence),
     /// a scenario is judged
     ScenarioEnd(ScenarioEnd),
     /// last event; absent if the run was cut short
@@ -108,6 +113,26 @@ pub struct RunStart {
     pub seed: u64,
     /// kernels by name: identity as the kernel module records it (release, version, sha256, origin, config, detectors that are missing)
     pub kernels: BTreeMap<String, serde_json::Value>,
+    /// kernels as the oracle sees them, by name; `memhp parse` judges with them
+    #[serde(default)]
+    pub subjects: BTreeMap<String, serde_json::Value>,
+}
+
+/// What ended a scenario, and what its console complained about.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    /// what the console says, but for what the case provokes
+    pub complaints: Vec<Complaint>,
+    /// what ended it that is not the kernel's
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// what ended it that is the kernel's, and is no observation: a hang, a reset, a console line that is fatal
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Finding>,
+}
+
+fn is_zero(round: &u32) -> bool {
+    *round == 0
 }
 
 /// The judgement.

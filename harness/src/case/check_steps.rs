@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// (arch/x86/mm/init_64.c:probe_memory_block_size).
 const BLOCK: u64 = 128 << 20;
 
+/// What the kernel says of a DIMM that is not made of whole blocks (mm/memory_hotplug.c:check_hotplug_memory_range).
+const UNALIGNED: &str = "unaligned hotplug range";
+
 /// Checks all steps of a case.
 pub(super) fn check(c: &mut Checker, case: &Case) {
     let mut names = Names { case, dimms: BTreeMap::new(), holds: Vec::new(), starts: Vec::new() };
@@ -97,7 +100,16 @@ impl Names<'_> {
         if self.dimms.get(&p.dimm).is_some_and(|dimm| !dimm.asked) {
             c.at("dimm", |c| c.wrong(format!("DIMM {} is plugged already", p.dimm)));
         }
-        self.dimms.insert(p.dimm.clone(), Dimm { size: units::size(&p.size).unwrap_or(0), asked: false });
+        let size = units::size(&p.size).unwrap_or(0);
+        let provoked = self.case.provokes.iter().any(|p| p.message.contains(UNALIGNED));
+        if !size.is_multiple_of(BLOCK) && p.refused.is_none() && !provoked {
+            let why = format!(
+                "{} is no multiple of the memory block size (128M), so that the kernel adds nothing; a case about that has {UNALIGNED:?} under provokes",
+                p.size
+            );
+            c.at("size", |c| c.wrong(why));
+        }
+        self.dimms.insert(p.dimm.clone(), Dimm { size, asked: false });
     }
 
     fn write(&self, c: &mut Checker, w: &Write) {

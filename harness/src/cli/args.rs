@@ -70,7 +70,7 @@ pub struct RunArgs {
     #[allow(missing_docs)]
     pub sources: Sources,
     /// guests at once
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// where results go [default: ./memhp-out/TIMESTAMP]
     #[arg(long, value_name = "DIR")]
@@ -85,7 +85,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
     /// run everything N times
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
     /// seed of all random choices
     #[arg(long, default_value_t = 1)]

@@ -32,7 +32,7 @@ pub fn predict(args: &PredictArgs) -> Result<String, Failure> {
 }
 
 fn line(line: &policy::Line) -> String {
-    let block = line.block.map_or("-".to_string(), |n| format!("memory{n}"));
+    let block = line.block.map_or("-".to_string(), |n| n.to_string());
     let state = line.state.map_or("none", |s| s.word());
     let zone = line.zone.map_or("-", |z| z.name());
     format!("{block}\t{state}\t{zone}\t{}\n", line.rule)

@@ -44,10 +44,11 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
         (!args.no_known_issues && args.exit != super::args::Exit::Bisect).then(|| known(args)).transpose()?;
     let cache = crate::kernel::Cache::of_user().map_err(Failure::kernel)?;
     host.durations = durations::load(cache.root());
-    let plan: Vec<Planned> = (0..args.repeat.max(1)).flat_map(|_| plan.clone()).collect();
+    let again = |round| plan.iter().cloned().map(move |planned| Planned { round, ..planned });
+    let plan: Vec<Planned> = (0..args.repeat.max(1)).flat_map(again).collect();
     let out = args.out.clone().unwrap_or_else(default_out);
     let issues = issues(&known(args)?);
-    let reports = Reports::open(&out, stdout_format(args.format), issues).map_err(Failure::host)?;
+    let reports = Reports::open(&out, stdout_format(args.format), issues).map_err(Failure::usage)?;
     let mut session = Session {
         reports,
         out,
@@ -61,7 +62,7 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
         session.say(None, Kind::Notice { text })?;
     }
     session.say(None, Kind::Plan { scenarios: plan.iter().map(|p| p.id.clone()).collect() })?;
-    let jobs = args.jobs.map_or_else(cores, |j| j.max(1) as usize);
+    let jobs = args.jobs.map_or_else(default_jobs, |j| j as usize);
     let mut trouble = None;
     super::signals::with_signals(&host, || {
         schedule::run(&host, &plan, jobs, cache.root(), &mut |planned, news| {
@@ -104,13 +105,13 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn say(&mut self, scenario: Option<&str>, kind: Kind) -> Result<(), Failure> {
+    fn say(&mut self, scenario: Option<(&str, u32)>, kind: Kind) -> Result<(), Failure> {
         self.reports.take(scenario, kind).map_err(Failure::host)
     }
 
     fn take(&mut self, planned: &Planned, news: News) -> Result<(), Failure> {
         match news {
-            News::Entry(kind) => self.say(Some(&planned.id), kind),
+            News::Entry(kind) => self.say(Some((&planned.id, planned.round)), kind),
             News::End(end) => {
                 let (end, remains) = *end;
                 super::folder::write(&self.out, planned, self.host, &end, &remains)?;
@@ -121,7 +122,7 @@ impl Session<'_> {
                     self.took.insert(durations::name(&planned.id).to_string(), end.duration_ns);
                 }
                 self.ends.push(end.clone());
-                self.say(Some(&planned.id), Kind::ScenarioEnd(end))
+                self.say(Some((&planned.id, planned.round)), Kind::ScenarioEnd(end))
             }
         }
     }
@@ -217,6 +218,7 @@ fn start_of(
     kernels: &[(Arc<Kernel>, crate::policy::Subject)],
 ) -> event::RunStart {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let subject = |s: &crate::policy::Subject| serde_json::to_value(s).unwrap_or(serde_json::Value::Null);
     let identity = |k: &Kernel| serde_json::to_value(k.identity()).unwrap_or(serde_json::Value::Null);
     event::RunStart {
         memhp: env!("CARGO_PKG_VERSION").into(),
@@ -226,6 +228,7 @@ fn start_of(
         accel: host.accel.word().into(),
         seed: args.seed,
         kernels: kernels.iter().map(|(k, _)| (k.name.clone(), identity(k))).collect::<BTreeMap<_, _>>(),
+        subjects: kernels.iter().map(|(k, s)| (k.name.clone(), subject(s))).collect::<BTreeMap<_, _>>(),
     }
 }
 
@@ -255,8 +258,17 @@ fn default_out() -> PathBuf {
     PathBuf::from("memhp-out").join(report::timestamp(std::time::SystemTime::now()))
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// As many guests at once as there are processors, and as the free memory carries.
+fn default_jobs() -> usize {
+    /// Worst case of a guest: 512 MiB at boot, 512 MiB of DIMMs that are touched, QEMU's translated code.
+    const GUEST: u64 = 1536 << 20;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let room = available.map_or(cores, |kib: u64| usize::try_from(kib * 1024 / GUEST).unwrap_or(cores));
+    cores.min(room).max(1)
 }
 
 fn stdout_format(format: Format) -> report::Stdout {

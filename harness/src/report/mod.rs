@@ -95,15 +95,15 @@ impl Reports {
         Ok(Self { begun: Instant::now(), seq: 0, reporters })
     }
 
-    /// Numbers an event and hands it to every report.
+    /// Numbers an event, of a scenario (its id, and which time it runs) or of the run, and hands it to every report.
     ///
     /// # Errors
     /// A report cannot be written. The others have the event all the same.
-    pub fn take(&mut self, scenario: Option<&str>, kind: Kind) -> Result<(), ReportError> {
+    pub fn take(&mut self, scenario: Option<(&str, u32)>, kind: Kind) -> Result<(), ReportError> {
         self.seq += 1;
         let t_ns = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let event =
-            Event { v: event::VERSION, seq: self.seq, t_ns, scenario: scenario.map(str::to_string), kind };
+        let (scenario, round) = scenario.map_or((None, 0), |(id, round)| (Some(id.to_string()), round));
+        let event = Event { v: event::VERSION, seq: self.seq, t_ns, scenario, round, kind };
         all(&mut self.reporters, |reporter| reporter.event(&event))
     }
 
@@ -178,6 +178,7 @@ fn cut_short(events: &[Event]) -> Vec<Event> {
         seq: seq + 1 + index as u64,
         t_ns,
         scenario: Some(id.to_string()),
+        round: 0,
         kind: Kind::ScenarioEnd(ScenarioEnd::without_run(Verdict::Miss, "the run was cut short")),
     };
     missing.enumerate().map(end).collect()

@@ -38,6 +38,7 @@ pub(crate) fn events() -> Vec<Event> {
             "k".to_string(),
             json!({ "release": "6.12.1", "sha256": "ab".repeat(32), "config": { "KASAN": "y", "DETECT_HUNG_TASK": "y" } }),
         )]),
+        subjects: BTreeMap::new(),
     };
     let ids = ["policy/bad@k", "policy/good@k", "sysfs/broken@k", "unplug/zones@k", "zone/skipped@k"];
     let zone =
@@ -67,6 +68,7 @@ pub(crate) fn events() -> Vec<Event> {
         seq: index as u64 + 1,
         t_ns: index as u64 * 1000,
         scenario: scenario.map(|i: usize| ids[i].to_string()),
+        round: 0,
         kind,
     };
     kinds.into_iter().enumerate().map(number).collect()

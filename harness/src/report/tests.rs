@@ -29,7 +29,7 @@ fn every_file_of_the_contract_is_there_and_whole() {
     let dir = tempfile::tempdir().unwrap();
     let mut reports = Reports::open(dir.path(), Stdout::Jsonl, Vec::new()).unwrap();
     for event in events() {
-        reports.take(event.scenario.as_deref(), event.kind).unwrap();
+        reports.take(event.scenario.as_deref().map(|id| (id, event.round)), event.kind).unwrap();
     }
     reports.finish().unwrap();
     assert_eq!(parse_dir(dir.path()).unwrap().len(), events().len());

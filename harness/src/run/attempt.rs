@@ -5,12 +5,13 @@ use super::guest::{Guest, channel_trouble};
 use super::host::{BootMode, Host};
 use super::judge::{Context, Judge};
 use super::plan::Planned;
+use super::rejudge;
 use super::spec;
 use super::templates::{self, Note, Place, Saved};
 use super::trouble::Trouble;
-use crate::event::{BlockFact, Facts, Kind, ScenarioEnd};
+use crate::event::{BlockFact, Evidence, Facts, Kind, ScenarioEnd};
 use crate::finding::Finding;
-use crate::verdict::{self, Complaint, Provokes, Purpose, Verdict, triage};
+use crate::verdict::{Complaint, Provokes, Verdict, triage};
 use crate::vm::template::Template;
 use crate::vm::{Deadline, Ram, StartError, Vm};
 use std::sync::Arc;
@@ -93,11 +94,13 @@ pub fn run(
     let (mut end, remains) = match booted {
         Ok(booted) => steps(host, planned, booted, log),
         Err(NoBoot::Trouble(trouble)) => {
-            (ended(&[], &[], Some(&trouble), Facts::default()), Remains::default())
+            let evidence = Evidence { trouble: trouble.not_the_kernels(), ..Evidence::default() };
+            (ended(&[], &evidence, Facts::default()), Remains::default())
         }
         Err(NoBoot::Again(dead)) => {
             let Dead { reason, remains, complaints } = *dead;
-            let mut end = ended(&[], &complaints, None, Facts::default());
+            let evidence = Evidence { complaints, ..Evidence::default() };
+            let mut end = ended(&[], &evidence, Facts::default());
             end.verdict = Verdict::Fail;
             end.title = format!("does not boot: {reason}");
             end.boot = Some("cold".into());
@@ -264,15 +267,20 @@ fn steps(
     }
     let remains = remains(vm, fork_of.as_deref());
     let complaints = triage(remains.console.as_bytes(), &planned.provokes);
-    let facts = facts(&engine);
     let trouble = result.err();
-    let mut findings = engine.findings.clone();
-    // The console's own words, where there are any, say more than the line that set off the alarm.
-    let own = trouble.as_ref().and_then(Trouble::the_kernels);
-    findings.extend(own.filter(|f| f.fact != "console" || complaints.is_empty()));
-    let mut end = ended(&findings, &complaints, trouble.as_ref(), facts);
+    let evidence = Evidence {
+        complaints,
+        trouble: trouble.as_ref().and_then(Trouble::not_the_kernels),
+        own: trouble.as_ref().and_then(Trouble::the_kernels),
+    };
+    let findings = rejudge::all_findings(&engine.findings, &evidence);
+    let mut end = ended(&findings, &evidence, facts(&engine));
     end.boot = Some(if fork_of.is_some() { "fork" } else { "cold" }.into());
-    end.known = host.known_issue(planned, &end, &findings, &complaints);
+    end.known = host.known.as_ref().and_then(|known| {
+        rejudge::known_issue(known, &planned.id, &planned.subject, &end, &findings, &evidence)
+    });
+    drop(engine);
+    log(Kind::Evidence(evidence));
     (end, remains)
 }
 
@@ -316,14 +324,8 @@ fn facts(engine: &Engine<'_>) -> Facts {
 }
 
 /// The judgement, but for what only the caller knows.
-fn ended(
-    findings: &[Finding],
-    complaints: &[Complaint],
-    trouble: Option<&Trouble>,
-    facts: Facts,
-) -> ScenarioEnd {
-    let trouble: Vec<_> = trouble.and_then(Trouble::not_the_kernels).into_iter().collect();
-    let judgement = verdict::judge(findings, complaints, &trouble, Purpose::Judge);
-    let console = complaints.iter().flat_map(|c| c.excerpt.iter().cloned()).take(40).collect();
+fn ended(findings: &[Finding], evidence: &Evidence, facts: Facts) -> ScenarioEnd {
+    let judgement = rejudge::judgement(findings, evidence);
+    let console = evidence.complaints.iter().flat_map(|c| c.excerpt.iter().cloned()).take(40).collect();
     ScenarioEnd { facts, console, ..ScenarioEnd::without_run(judgement.verdict, &judgement.title) }
 }

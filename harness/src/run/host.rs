@@ -2,11 +2,9 @@
 
 use super::plan::Planned;
 use super::trouble::Trouble;
-use crate::event::ScenarioEnd;
-use crate::finding::Finding;
 use crate::image::Initramfs;
-use crate::verdict::{self, Complaint, Known, Verdict};
-use crate::vm::{Accel, Qemu, Vm};
+use crate::verdict::Known;
+use crate::vm::{Accel, Qemu, RunDir, RunDirError, Vm};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -53,7 +51,7 @@ pub struct Host {
     no_more: AtomicBool,
     guests: Mutex<BTreeMap<u64, u32>>,
     next_guest: Mutex<u64>,
-    files: tempfile::TempDir,
+    files: RunDir,
     images: Mutex<BTreeMap<Vec<String>, InitramfsFile>>,
 }
 
@@ -71,8 +69,9 @@ impl Host {
     ///
     /// # Errors
     /// No temporary directory can be made.
-    pub fn new(qemu: Qemu, accel: Accel, scale: f64) -> std::io::Result<Self> {
-        let files = tempfile::Builder::new().prefix("memhp-files-").tempdir_in(crate::vm::run_base())?;
+    pub fn new(qemu: Qemu, accel: Accel, scale: f64) -> Result<Self, RunDirError> {
+        // Swept by a later memhp if this one is killed.
+        let files = RunDir::create(&crate::vm::run_base())?;
         Ok(Self {
             qemu,
             accel,
@@ -160,7 +159,7 @@ impl Host {
         }
         let key = std::iter::once(&planned.kernel.sha256).chain(&planned.modules).cloned().collect();
         self.image(key, |image| {
-            let names: Vec<&str> = planned.scenario.case.modules.iter().map(String::as_str).collect();
+            let names: Vec<&str> = planned.modules.iter().map(String::as_str).collect();
             for module in planned.kernel.modules.load(&names).map_err(|e| e.to_string())? {
                 image.module(&module.name, module.object).map_err(|e| e.to_string())?;
             }
@@ -199,24 +198,6 @@ impl Host {
     /// A directory for what this run alone needs; it goes with the host.
     pub fn files(&self) -> &std::path::Path {
         self.files.path()
-    }
-
-    /// Id of the known issue that this failure is.
-    pub fn known_issue(
-        &self,
-        planned: &Planned,
-        end: &ScenarioEnd,
-        findings: &[Finding],
-        complaints: &[Complaint],
-    ) -> Option<String> {
-        if end.verdict != Verdict::Fail {
-            return None;
-        }
-        let known = self.known.as_ref()?;
-        let console = complaints.iter().map(verdict::known::console_finding);
-        let all: Vec<Finding> = findings.iter().cloned().chain(console).collect();
-        let entry = known.matches(&planned.id, planned.subject.version, &end.title, &all)?;
-        Some(entry.id.clone())
     }
 }
 

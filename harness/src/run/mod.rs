@@ -16,6 +16,7 @@ mod plain;
 pub mod plan;
 pub mod probe;
 mod put;
+pub mod rejudge;
 mod scan;
 pub mod schedule;
 pub mod select;

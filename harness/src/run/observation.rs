@@ -101,7 +101,7 @@ pub struct Settled {
     /// DIMMs as QEMU lists them
     pub devices: Vec<Device>,
     /// page flag counts of blocks that were scanned, by block number
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbered")]
     pub pages: BTreeMap<u32, BTreeMap<u8, u64>>,
 }
 
@@ -268,6 +268,24 @@ pub struct Exec {
     pub want_stdout: Option<String>,
 }
 
+type Pages = BTreeMap<u32, BTreeMap<u8, u64>>;
+
+/// Keys of JSON objects are texts; inside a tagged enum serde does not make numbers of them by itself.
+fn numbered<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Pages, D::Error> {
+    fn number<T: std::str::FromStr, E: serde::de::Error>(key: &str) -> Result<T, E> {
+        key.parse().map_err(|_| E::custom(format!("{key:?} is no number of a block or page flag")))
+    }
+    let texts = BTreeMap::<String, BTreeMap<String, u64>>::deserialize(deserializer)?;
+    let mut pages = Pages::new();
+    for (block, counts) in texts {
+        let flags = pages.entry(number::<u32, D::Error>(&block)?).or_default();
+        for (flag, count) in counts {
+            flags.insert(number::<u8, D::Error>(&flag)?, count);
+        }
+    }
+    Ok(pages)
+}
+
 /// An observation as the fields of a log entry.
 ///
 /// # Panics
@@ -285,4 +303,28 @@ pub fn to_map(observation: &Observation) -> BTreeMap<String, serde_json::Value> 
 /// The fields are not those of an observation.
 pub fn from_map(map: &BTreeMap<String, serde_json::Value>) -> Result<Observation, serde_json::Error> {
     serde_json::from_value(serde_json::Value::Object(map.clone().into_iter().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_is_read_back() {
+        let snapshot = Snapshot { changed: BTreeMap::new(), gone: Vec::new(), threads: Vec::new() };
+        let settled = Settled {
+            snapshot,
+            uevents: Vec::new(),
+            uevents_lost: false,
+            devices: Vec::new(),
+            pages: BTreeMap::from([(34, BTreeMap::from([(7, 12)]))]),
+        };
+        for observation in [
+            Observation::Settled(Box::new(settled)),
+            Observation::Verified { name: "h".into(), pages: 3, wrong: 0 },
+            Observation::Drift { samples: vec![BTreeMap::from([("slab x".to_string(), -1)])] },
+        ] {
+            assert_eq!(from_map(&to_map(&observation)).unwrap(), observation);
+        }
+    }
 }

@@ -27,6 +27,8 @@ pub struct Planned {
     pub append: String,
     /// seed of its random choices: of the run and the id
     pub seed: u64,
+    /// which time it runs (`--repeat`), from 0
+    pub round: u32,
     /// why it does not run
     pub skip: Option<String>,
 }
@@ -65,6 +67,7 @@ pub fn plan(
             // Loading has refused what is no regular expression.
             provokes: Provokes::new(&scenario.case.provokes).unwrap_or_default(),
             append: append.into(),
+            round: 0,
             skip,
             scenario: Arc::new(scenario),
         }
@@ -76,11 +79,13 @@ fn requirements(scenario: &Scenario, kernel: &Kernel) -> Result<Vec<String>, Str
     let lookup = |name: &str| kernel.config.as_ref().and_then(|c| c.get(name).map(str::to_string));
     let config: Option<ConfigLookup<'_>> = kernel.config.is_some().then_some(&lookup);
     applies(&scenario.case, kernel.version, config).map_err(|e| e.to_string())?;
-    let names: Vec<&str> = scenario.case.modules.iter().map(String::as_str).collect();
+    // What the configuration says is built in needs no file, and an image alone has no list of what is built in.
+    let built_in = |name: &str| lookup(&option_of(name)).as_deref() == Some("y");
+    let names: Vec<&str> =
+        scenario.case.modules.iter().map(String::as_str).filter(|n| !built_in(n)).collect();
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    // A kernel without a module directory has what it needs built in: `config:` of the case has asked for it.
     for name in &names {
         if kernel.modules.has(name).map_err(|e| e.to_string())? == Some(false) {
             return Err(format!("needs the module {name}, the kernel's package has none"));
@@ -88,6 +93,11 @@ fn requirements(scenario: &Scenario, kernel: &Kernel) -> Result<Vec<String>, Str
     }
     let loaded = kernel.modules.load(&names).map_err(|e| e.to_string())?;
     Ok(loaded.into_iter().map(|m| m.name).collect())
+}
+
+/// The option that builds a module, where it is named after it as most are: MEMORY_NOTIFIER_ERROR_INJECT.
+fn option_of(module: &str) -> String {
+    module.replace('-', "_").to_ascii_uppercase()
 }
 
 /// Part I of N, from 1, over the sorted plan: every Nth.

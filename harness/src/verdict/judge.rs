@@ -3,10 +3,12 @@
 use super::triage::{Complaint, stable};
 use super::types::Verdict;
 use crate::finding::Finding;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Trouble that is not the kernel's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Trouble {
     /// ERROR: the test broke, the kernel is unknown (a lost agent with a healthy console, a gap in what was recorded)
     Broke(String),

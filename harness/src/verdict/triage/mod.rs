@@ -11,11 +11,13 @@ mod place;
 
 use crate::case::schema::Provoked;
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 pub use line::stable;
 
 /// What kind of trouble a complaint is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// the kernel gave up
     Panic,
@@ -58,7 +60,7 @@ pub enum Class {
 }
 
 /// One thing that the kernel complained about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Complaint {
     /// stable: no addresses, pids, processors, stamps, offsets or line numbers; names of functions are kept
     pub title: String,
