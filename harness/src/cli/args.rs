@@ -108,6 +108,9 @@ pub struct RunArgs {
     /// boot every guest, restore it from a template, or what fits
     #[arg(long, value_enum, default_value_t = Boot::Auto)]
     pub boot: Boot,
+    /// boot N of the scenarios that ran in restored guests as well, and compare
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub verify_forks: u32,
     /// draw scenarios that could share a template over N of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub templates: u32,

@@ -19,7 +19,8 @@ pub fn write(
     if matches!(end.verdict, Verdict::Pass | Verdict::Skip | Verdict::Done) {
         return Ok(());
     }
-    let dir = out.join("scenarios").join(name(&planned.id));
+    let round = if planned.round == 0 { String::new() } else { format!("~{}", planned.round) };
+    let dir = out.join("scenarios").join(name(&planned.id) + &round);
     let repro = format!(
         "#!/bin/sh\n# {}: {}\n# kernel {} sha256 {}, seed {}\nexec {}\n",
         end.verdict,

@@ -14,6 +14,7 @@ mod shell;
 mod signals;
 mod sources;
 mod subjects;
+mod verify;
 
 use args::{Cli, Verb};
 use clap::{CommandFactory, Parser};

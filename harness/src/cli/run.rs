@@ -3,6 +3,7 @@
 use super::args::{Accel as AccelArg, Boot, Format, RunArgs};
 use super::failure::Failure;
 use super::sources;
+use super::verify::Forked;
 use crate::event::{self, Kind};
 use crate::kernel::Kernel;
 use crate::report::{self, Reports};
@@ -16,7 +17,7 @@ use crate::verdict::{self, ExitOptions, Known, Mode, Signal};
 use crate::vm::arch::Arch;
 use crate::vm::{Accel, Boot as VmBoot, Qemu, accel};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Runs; the exit status.
@@ -46,7 +47,8 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     host.durations = durations::load(cache.root());
     let again = |round| plan.iter().cloned().map(move |planned| Planned { round, ..planned });
     let plan: Vec<Planned> = (0..args.repeat.max(1)).flat_map(again).collect();
-    let out = args.out.clone().unwrap_or_else(default_out);
+    let out = args.out.clone().map_or_else(default_out, Ok);
+    let out = out.map_err(|e| Failure::usage(format!("memhp-out: {e}; name a directory with --out")))?;
     let issues = issues(&known(args)?);
     let reports = Reports::open(&out, stdout_format(args.format), issues).map_err(Failure::usage)?;
     let mut session = Session {
@@ -55,6 +57,7 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
         fail_fast: args.fail_fast,
         host: &host,
         ends: Vec::new(),
+        forked: Vec::new(),
         took: BTreeMap::new(),
     };
     session.say(None, Kind::RunStart(start_of(args, &host, &kernels)))?;
@@ -76,7 +79,37 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     if let Err(e) = durations::add(cache.root(), std::mem::take(&mut session.took)) {
         tracing::warn!("durations are not kept: {e}");
     }
-    finish(args, &host, session, trouble)
+    let differ = verify(args, &host, &mut session, jobs, cache.root())?;
+    finish(args, &host, session, trouble).map(|status| if differ && status == 0 { 3 } else { status })
+}
+
+/// `--verify-forks`: whether any scenario went another way in a guest that booted.
+fn verify(
+    args: &RunArgs,
+    host: &Host,
+    session: &mut Session<'_>,
+    jobs: usize,
+    cache: &Path,
+) -> Result<bool, Failure> {
+    let forked = std::mem::take(&mut session.forked);
+    if args.verify_forks == 0 || forked.is_empty() || host.interrupted() {
+        return Ok(false);
+    }
+    let mut compared = (0, Vec::new());
+    super::signals::with_signals(host, || {
+        compared = super::verify::verify(host, forked, args.verify_forks as usize, jobs, cache);
+        Ok(())
+    })?;
+    let (n, differences) = compared;
+    let texts = match differences.is_empty() {
+        true => vec![format!("{n} scenarios went the same way in restored guests and in guests that booted")],
+        false => differences.iter().map(|d| format!("forks cannot be trusted: {d}")).collect(),
+    };
+    for text in texts {
+        eprintln!("memhp: {text}");
+        session.say(None, Kind::Notice { text })?;
+    }
+    Ok(!differences.is_empty())
 }
 
 fn finish(
@@ -101,6 +134,7 @@ struct Session<'a> {
     fail_fast: bool,
     host: &'a Host,
     ends: Vec<event::ScenarioEnd>,
+    forked: Vec<Forked>,
     took: BTreeMap<String, u64>,
 }
 
@@ -120,6 +154,9 @@ impl Session<'_> {
                 }
                 if end.boot.is_some() {
                     self.took.insert(durations::name(&planned.id).to_string(), end.duration_ns);
+                }
+                if end.boot.as_deref() == Some("fork") {
+                    self.forked.push((planned.clone(), end.clone()));
                 }
                 self.ends.push(end.clone());
                 self.say(Some((&planned.id, planned.round)), Kind::ScenarioEnd(end))
@@ -254,8 +291,19 @@ fn parse_shard(text: &str) -> Result<(usize, usize), Failure> {
     if part >= 1 && part <= of { Ok((part, of)) } else { Err(wrong()) }
 }
 
-fn default_out() -> PathBuf {
-    PathBuf::from("memhp-out").join(report::timestamp(std::time::SystemTime::now()))
+/// A new directory, also when two runs begin in one second.
+fn default_out() -> std::io::Result<PathBuf> {
+    let base = PathBuf::from("memhp-out");
+    std::fs::create_dir_all(&base)?;
+    let stamp = report::timestamp(std::time::SystemTime::now());
+    for n in 1.. {
+        let dir = base.join(if n == 1 { stamp.clone() } else { format!("{stamp}-{n}") });
+        match std::fs::create_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| dir),
+        }
+    }
+    unreachable!("numbers do not end")
 }
 
 /// As many guests at once as there are processors, and as the free memory carries.

@@ -7,7 +7,9 @@ use super::parse_proc::{self, Region};
 use super::parse_zoneinfo::{self, ZoneInfo};
 use super::raw::Raw;
 use super::source::{Source, single};
-use super::watch::{ACPI_DEVICES, ACPI_HOTPLUG, MEMMAP, MEMORY, PARAMETER_NAMES, PARAMETERS, VM_SYSCTLS};
+use super::watch::{
+    ACPI_DEVICES, ACPI_HOTPLUG, KSM, MEMMAP, MEMORY, PARAMETER_NAMES, PARAMETERS, VM_SYSCTLS,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An entry of /sys/firmware/memmap. Its number means nothing: the kernel never uses one twice.
@@ -117,7 +119,8 @@ fn knobs(source: &mut Source<'_>) -> Result<BTreeMap<String, String>, FactError>
     let root = ["auto_online_blocks", "block_size_bytes", "crash_hotplug"].map(|n| format!("{MEMORY}/{n}"));
     let parameters = PARAMETER_NAMES.map(|n| format!("{PARAMETERS}/{n}"));
     let sysctls = VM_SYSCTLS.map(|n| format!("/proc/sys/vm/{n}"));
-    let single = ["/proc/sys/kernel/tainted".to_string(), format!("{ACPI_HOTPLUG}/enabled")];
+    let single =
+        ["/proc/sys/kernel/tainted".to_string(), format!("{ACPI_HOTPLUG}/enabled"), format!("{KSM}/run")];
     let mut knobs = BTreeMap::new();
     for path in root.into_iter().chain(parameters).chain(sysctls).chain(single) {
         if let Some(text) = source.optional(&path)? {

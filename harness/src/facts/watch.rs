@@ -12,6 +12,9 @@ pub(crate) const MEMMAP: &str = "/sys/firmware/memmap";
 pub const PARAMETERS: &str = "/sys/module/memory_hotplug/parameters";
 /// ACPI devices; the DIMM slots among them are `PNP0C80:*`.
 pub(crate) const ACPI_DEVICES: &str = "/sys/bus/acpi/devices";
+/// Page merging: `run` tells, beside what was written, that an offline is under way (mm/ksm.c:ksm_memory_callback sets
+/// KSM_RUN_OFFLINE, and every notification of an end takes it back).
+pub(crate) const KSM: &str = "/sys/kernel/mm/ksm";
 /// Switch of the ACPI memory hotplug profile.
 pub(crate) const ACPI_HOTPLUG: &str = "/sys/firmware/acpi/hotplug/memory";
 
@@ -68,6 +71,7 @@ pub fn watch(blocks: Blocks) -> Ask {
         set("/proc", &PROC_FILES, &[], false),
         set("/proc/sys/vm", &VM_SYSCTLS, &[], false),
         set("/proc/sys/kernel", &["tainted"], &[], false),
+        set(KSM, &["run"], &[], false),
         set(&format!("{MEMMAP}/*"), &["start", "end", "type"], &[], false),
         set(PARAMETERS, &PARAMETER_NAMES, &[], true),
         set(&format!("{ACPI_DEVICES}/PNP0C80:*"), &[], &["physical_node"], false),

@@ -68,22 +68,26 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Makes the directory and every file in it, before anything runs.
+    /// Makes the directory and every file in it, before anything runs. Results of an earlier run in it are set aside,
+    /// into a directory in it.
     ///
     /// # Errors
-    /// A file cannot be made.
+    /// A file cannot be made, or another run writes there now.
     pub fn open(out: &Path, stdout: Stdout, issues: Vec<Issue>) -> Result<Self, ReportError> {
         let wrong = |path: &Path| {
             let path = path.to_path_buf();
             move |source| ReportError { path, source }
         };
         std::fs::create_dir_all(out).map_err(wrong(out))?;
+        set_aside(out).map_err(wrong(out))?;
         let mut reporters: Vec<(PathBuf, Box<dyn Reporter>)> = Vec::new();
         let create = |name: &str| {
             let path = out.join(name);
             std::fs::File::create(&path).map(|file| (path.clone(), file)).map_err(wrong(&path))
         };
-        let (path, file) = create("events.jsonl")?;
+        let (path, file) = create(EVENTS)?;
+        // As long as the run lasts: another one that is given the same directory is turned away.
+        file.lock().map_err(wrong(&path))?;
         reporters.push((path, Box::new(jsonl::Writer::new(file))));
         let (path, file) = create("results.ktap")?;
         reporters.push((path, Box::new(ktap::Ktap::new(file, issues.clone()))));
@@ -114,6 +118,33 @@ impl Reports {
     pub fn finish(&mut self) -> Result<(), ReportError> {
         all(&mut self.reporters, |reporter| reporter.finish())
     }
+}
+
+const EVENTS: &str = "events.jsonl";
+
+/// Moves what an earlier run left in `out` into `out/earlier-N`: nothing that was judged is ever overwritten.
+fn set_aside(out: &Path) -> io::Result<()> {
+    let log = match std::fs::File::open(out.join(EVENTS)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    match log.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            return Err(io::Error::other("another run writes its results there now: name another directory"));
+        }
+        Err(std::fs::TryLockError::Error(e)) => return Err(e),
+    }
+    let free = |n: &u32| !out.join(format!("earlier-{n}")).exists();
+    let aside = out.join(format!("earlier-{}", (1..).find(free).unwrap_or(0)));
+    std::fs::create_dir(&aside)?;
+    for name in [EVENTS, "results.ktap", "junit.xml", "kcidb.json", "scenarios"] {
+        match std::fs::rename(out.join(name), aside.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn all(

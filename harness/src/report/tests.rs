@@ -25,6 +25,24 @@ fn files_are_tried_before_the_run() {
 }
 
 #[test]
+fn an_earlier_run_is_set_aside_and_one_that_goes_on_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Reports::open(dir.path(), Stdout::Jsonl, Vec::new());
+    let mut first = open().unwrap();
+    first.take(None, Kind::Notice { text: "first".into() }).unwrap();
+    let error = open().err().unwrap().to_string();
+    assert!(error.contains("another run writes"), "{error}");
+    first.finish().unwrap();
+    drop(first);
+    drop(open().unwrap());
+    drop(open().unwrap());
+    let kept = parse_dir(&dir.path().join("earlier-1")).unwrap();
+    assert_eq!(kept[0].kind, Kind::Notice { text: "first".into() });
+    assert!(dir.path().join("earlier-2/junit.xml").is_file());
+    assert_eq!(parse_dir(dir.path()).unwrap(), []);
+}
+
+#[test]
 fn every_file_of_the_contract_is_there_and_whole() {
     let dir = tempfile::tempdir().unwrap();
     let mut reports = Reports::open(dir.path(), Stdout::Jsonl, Vec::new()).unwrap();

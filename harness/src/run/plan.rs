@@ -29,6 +29,8 @@ pub struct Planned {
     pub seed: u64,
     /// which time it runs (`--repeat`), from 0
     pub round: u32,
+    /// its guest boots, whatever the others do
+    pub cold: bool,
     /// why it does not run
     pub skip: Option<String>,
 }
@@ -68,6 +70,7 @@ pub fn plan(
             provokes: Provokes::new(&scenario.case.provokes).unwrap_or_default(),
             append: append.into(),
             round: 0,
+            cold: false,
             skip,
             scenario: Arc::new(scenario),
         }

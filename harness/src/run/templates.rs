@@ -39,6 +39,7 @@ pub struct Key {
 pub fn key(host: &Host, planned: &Planned) -> Option<Key> {
     // A DIMM that is there at boot is part of what the boot is judged for.
     let boots = host.boot == BootMode::Cold
+        || planned.cold
         || !host.qemu.ignore_shared
         || !host.qemu_args.is_empty()
         || !planned.scenario.case.machine.dimms.is_empty();

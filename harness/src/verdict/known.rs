@@ -62,7 +62,8 @@ pub struct Fact {
     pub subject: Option<String>,
     /// as [`Finding::expected`]; empty for a complaint
     pub expected: String,
-    /// as [`Finding::seen`]; the title of a complaint
+    /// as [`Finding::seen`], or the same as titles have it, with `N` for every number (a leak's size is measured, and
+    /// never twice the same); the title of a complaint
     pub seen: String,
 }
 
@@ -107,7 +108,7 @@ pub fn console_finding(complaint: &Complaint) -> Finding {
 impl Fact {
     fn is(&self, finding: &Finding) -> bool {
         let subject = self.subject.as_ref().is_none_or(|subject| *subject == finding.subject);
-        subject && self.fact == finding.fact && self.expected == finding.expected && self.seen == finding.seen
+        subject && self.fact == finding.fact && self.expected == finding.expected && (self.seen == finding.seen || self.seen == super::triage::stable(&finding.seen))
     }
 }
 

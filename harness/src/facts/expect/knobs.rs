@@ -16,6 +16,11 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let expected = scene.context.written.get(path).unwrap_or(before);
         expect_eq(findings, fact, subject, expected, seen, "as at boot, or as it was written");
     }
+    let crash_hotplug = format!("{MEMORY}/crash_hotplug");
+    if let Some(seen) = now.knobs.get(&crash_hotplug) {
+        let rule = "kernel/crash_core.c:crash_check_hotplug_support: 0 while no crash kernel is loaded";
+        expect_eq(findings, "root.crash_hotplug", &crash_hotplug, "0", seen, rule);
+    }
     // what belongs to a block or a node goes and comes with it
     let fixed = |path: &&String| !path.starts_with(MEMORY) && !path.starts_with(super::super::watch::NODE);
     let root = |path: &&String| path.rsplit_once('/').is_some_and(|(dir, _)| dir == MEMORY);
