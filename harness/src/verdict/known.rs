@@ -108,7 +108,10 @@ pub fn console_finding(complaint: &Complaint) -> Finding {
 impl Fact {
     fn is(&self, finding: &Finding) -> bool {
         let subject = self.subject.as_ref().is_none_or(|subject| *subject == finding.subject);
-        subject && self.fact == finding.fact && self.expected == finding.expected && (self.seen == finding.seen || self.seen == super::triage::stable(&finding.seen))
+        subject
+            && self.fact == finding.fact
+            && self.expected == finding.expected
+            && (self.seen == finding.seen || self.seen == super::triage::stable(&finding.seen))
     }
 }
 
