@@ -6,7 +6,7 @@ use xshell::{Shell, cmd};
 
 /// Patterns of the suite.
 const CASES: &str = "policy/compiled-default policy/boot-param-* policy/change-between-plugs zone/span-rules \
-                     unplug/offline-dimm unplug/movable-idle sysfs/state-wrong-writes";
+                     zone/contiguous-* zone/unaligned-dimm unplug/* sysfs/*";
 
 /// All of it; the first part that fails ends it.
 pub(crate) fn run(sh: &Shell) -> Result<()> {
@@ -17,7 +17,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
         // every rule once; `cargo memhp run` is the whole of it.
         Ok(cmd!(sh, "cargo test --workspace --release --no-fail-fast").env("MEMHP_CASES", CASES).run()?)
     })?;
-    part("kcidb.json against the published schema", || kcidb(sh))
+    part("forks against boots, and kcidb.json against the published schema", || kcidb(sh))
 }
 
 fn part(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -28,14 +28,14 @@ fn part(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Validates the report of a short run with kcidb-io, KCIDB's own schema.
+/// A short run, whose forks are compared with boots and whose report is validated with kcidb-io, KCIDB's own schema.
 fn kcidb(sh: &Shell) -> Result<()> {
     const CHECK: &str = "import json, sys, kcidb_io; kcidb_io.schema.V5_0.validate(json.load(sys.stdin))";
     let dir = sh.create_temp_dir()?;
     let (out, packages) = (dir.path().join("out"), dir.path().join("packages"));
     cmd!(
         sh,
-        "cargo run --quiet --release --package memhp --bin memhp -- run policy/compiled-default --out {out}"
+        "cargo run --quiet --release --package memhp --bin memhp -- run policy/compiled-default zone/spans-* unplug/one-of-two --verify-forks 4 --out {out}"
     )
     .run()?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"];
