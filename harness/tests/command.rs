@@ -1,5 +1,8 @@
 //! The command as a user types it: exit statuses, messages, files, signals. Guests run the kernel of debian-6.12.
 
+// Helpers of tests are tests: what goes wrong in them is to fail the test where it happens.
+#![allow(clippy::unwrap_used)]
+
 use serde_json::Value;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
