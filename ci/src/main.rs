@@ -1,7 +1,8 @@
-//! Chores: `cargo ci setup | test | lint | schema | mutants`. `.ci/run` calls `cargo ci test`.
+//! Chores: `cargo ci setup | test | lint | schema | bench | mutants`. `.ci/run` calls `cargo ci test`.
 //!
 //! xshell has no time limits: what may hang (guests) is bounded by memhp's own deadlines.
 
+mod bench;
 mod lint;
 mod mutants;
 mod schema;
@@ -30,6 +31,8 @@ enum Task {
     Lint,
     /// write cases/case.schema.json anew
     Schema,
+    /// what restoring guests saves against booting them: a table, and JSON
+    Bench(bench::Args),
     /// build deliberately broken kernels and see whether the corpus notices
     Mutants(mutants::Args),
 }
@@ -43,6 +46,7 @@ fn main() -> Result<()> {
         Task::Test => test::run(&sh),
         Task::Lint => lint::run(&sh),
         Task::Schema => schema::write(&sh),
+        Task::Bench(args) => bench::run(&sh, &args),
         Task::Mutants(args) => mutants::run(&sh, &args),
     }
 }

@@ -129,6 +129,9 @@ pub struct Evidence {
     /// what ended it that is the kernel's, and is no observation: a hang, a reset, a console line that is fatal
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<Finding>,
+    /// a deadline passed while the host did not let the guest run: it says nothing of the kernel
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starved: bool,
 }
 
 fn is_zero(round: &u32) -> bool {
@@ -147,6 +150,9 @@ pub struct ScenarioEnd {
     pub known: Option<String>,
     /// from start to judgement
     pub duration_ns: u64,
+    /// from start to the agent's first answer; absent if none came
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_ns: Option<u64>,
     /// `cold` or `fork`; absent if nothing was booted
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
@@ -166,6 +172,7 @@ impl ScenarioEnd {
             title: title.into(),
             known: None,
             duration_ns: 0,
+            boot_ns: None,
             boot: None,
             facts: Facts::default(),
             console: Vec::new(),

@@ -18,8 +18,14 @@ fn sample(mut forked: Vec<Forked>, n: usize) -> Vec<Forked> {
 
 /// What two judgements of one scenario differ in: everything but the time and the way it came up.
 fn difference(forked: &ScenarioEnd, booted: &ScenarioEnd) -> Option<String> {
-    let fork = ScenarioEnd { duration_ns: 0, boot: None, ..forked.clone() };
-    let cold = ScenarioEnd { duration_ns: 0, boot: None, console: fork.console.clone(), ..booted.clone() };
+    let fork = ScenarioEnd { duration_ns: 0, boot_ns: None, boot: None, ..forked.clone() };
+    let cold = ScenarioEnd {
+        duration_ns: 0,
+        boot_ns: None,
+        boot: None,
+        console: fork.console.clone(),
+        ..booted.clone()
+    };
     (fork != cold).then(|| format!("restored {}, booted {}", facts(&fork), facts(&cold)))
 }
 
@@ -51,7 +57,8 @@ mod tests {
     #[test]
     fn time_and_boot_do_not_count_and_facts_do() {
         let pass = ScenarioEnd::without_run(Verdict::Pass, "");
-        let fork = ScenarioEnd { duration_ns: 5, boot: Some("fork".into()), ..pass.clone() };
+        let fork =
+            ScenarioEnd { duration_ns: 5, boot_ns: Some(1), boot: Some("fork".into()), ..pass.clone() };
         let cold = ScenarioEnd { duration_ns: 9, boot: Some("cold".into()), ..pass.clone() };
         assert_eq!(difference(&fork, &cold), None);
         let mut other = cold;

@@ -22,6 +22,8 @@ use wire::{Ask, Hello};
 const BOOT: Duration = Duration::from_secs(90);
 /// Time for a guest to be restored and answer, before scaling.
 const RESTORE: Duration = Duration::from_secs(30);
+/// A guest that has waited for a processor of the host so much of its time misses deadlines that are not its kernel's.
+const STARVED: f64 = 0.8;
 /// Boots of one scenario at most: an emulator's fault is tried again, and three in a row are the kernel's.
 const BOOTS: u32 = 3;
 
@@ -91,6 +93,7 @@ pub fn run(
             complaints: dead.complaints.clone(),
         }))),
     };
+    let answered = booted.is_ok().then(|| nanoseconds(begun));
     let (mut end, remains) = match booted {
         Ok(booted) => steps(host, planned, booted, log),
         Err(NoBoot::Trouble(trouble)) => {
@@ -107,8 +110,12 @@ pub fn run(
             (end, remains)
         }
     };
-    end.duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    (end.duration_ns, end.boot_ns) = (nanoseconds(begun), answered);
     (end, remains)
+}
+
+fn nanoseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Makes the template that `planned` and its like start from: boots, prepares, saves. `Cold`: it could not be made,
@@ -259,7 +266,10 @@ fn steps(
     if host.interrupted() {
         result = Err(Trouble::Interrupted);
     }
+    let late =
+        matches!(result, Err(Trouble::Timeout { .. })) || engine.findings.iter().any(|f| f.fact == "within");
     let vm = engine.guest.vm();
+    let starved = vm.starved().filter(|part| late && *part >= STARVED);
     if matches!(result, Err(Trouble::Timeout { .. })) {
         vm.sysrq_diagnose(Deadline::within(Duration::from_secs(20).mul_f64(host.scale)));
     } else if result.is_err() {
@@ -267,11 +277,19 @@ fn steps(
     }
     let remains = remains(vm, fork_of.as_deref());
     let complaints = triage(remains.console.as_bytes(), &planned.provokes);
+    if let Some(part) = starved {
+        let percent = part * 100.0;
+        let why = format!(
+            "a deadline passed while the guest waited for a processor of the host {percent:.0} % of the time"
+        );
+        result = Err(Trouble::Miss(why));
+    }
     let trouble = result.err();
     let evidence = Evidence {
         complaints,
         trouble: trouble.as_ref().and_then(Trouble::not_the_kernels),
         own: trouble.as_ref().and_then(Trouble::the_kernels),
+        starved: starved.is_some(),
     };
     let findings = rejudge::all_findings(&engine.findings, &evidence);
     let mut end = ended(&findings, &evidence, facts(&engine));

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub fn all_findings(found: &[Finding], evidence: &Evidence) -> Vec<Finding> {
     // The console's own words, where there are any, say more than the line that set off the alarm.
     let own = evidence.own.iter().filter(|f| f.fact != "console" || evidence.complaints.is_empty());
-    found.iter().chain(own).cloned().collect()
+    found.iter().filter(|f| !evidence.starved || f.fact != "within").chain(own).cloned().collect()
 }
 
 /// The judgement.
@@ -164,5 +164,25 @@ impl Open {
         let judgement = judgement(&findings, &evidence);
         (end.verdict, end.title) = (judgement.verdict, judgement.title);
         end.known = known.and_then(|known| known_issue(known, id, &subject, end, &findings, &evidence));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_a_starved_guest_missed_is_not_its_kernels() {
+        let late = Finding::new("within", "the outcome of the unplug of a", "within 30 s", "not within", "r");
+        let hang = Finding::new("hang", "the outcome of the unplug of a", "an answer", "none", "r");
+        let mut evidence = Evidence { own: Some(hang), ..Evidence::default() };
+        let judged = |evidence: &Evidence| {
+            let findings = all_findings(std::slice::from_ref(&late), evidence);
+            judgement(&findings, evidence).verdict
+        };
+        assert_eq!(judged(&evidence), Verdict::Fail);
+        let starved = Trouble::NotRun("the guest waited for a processor".into());
+        evidence = Evidence { trouble: Some(starved), starved: true, ..Evidence::default() };
+        assert_eq!(judged(&evidence), Verdict::Miss);
     }
 }

@@ -92,7 +92,7 @@ mod tests {
     fn end(verdict: Verdict, known: Option<&str>) -> ScenarioEnd {
         let (title, known) = (String::new(), known.map(str::to_string));
         let (boot, facts, console) = (None, Default::default(), Vec::new());
-        ScenarioEnd { verdict, title, known, duration_ns: 1, boot, facts, console }
+        ScenarioEnd { verdict, title, known, duration_ns: 1, boot_ns: None, boot, facts, console }
     }
 
     fn status(verdicts: &[Verdict], mode: Mode, require: bool) -> i32 {

@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to start.
 pub struct Spec {
@@ -108,6 +108,7 @@ pub struct Vm {
     args: Vec<String>,
     program: PathBuf,
     layout: Layout,
+    begun: Instant,
 }
 
 /// QEMU greets within this time on any host that works; memory that is backed by files may take a while to map.
@@ -155,6 +156,7 @@ impl Vm {
             program: spec.qemu.path,
             layout,
             args,
+            begun: Instant::now(),
         })
     }
 
@@ -181,6 +183,18 @@ impl Vm {
     /// QEMU's process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.process.pid()
+    }
+
+    /// How much of its life the thread of QEMU that waited most for a processor of the host has waited for it: 0 to 1;
+    /// `None` where the kernel does not tell (/proc/PID/task/TID/schedstat, CONFIG_SCHED_INFO).
+    pub fn starved(&self) -> Option<f64> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid()?)).ok()?;
+        let waited = |task: std::fs::DirEntry| -> Option<u64> {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().nth(1)?.parse().ok() // ns on a run queue
+        };
+        let most = tasks.flatten().filter_map(waited).max()?;
+        Some(Duration::from_nanos(most).as_secs_f64() / self.begun.elapsed().as_secs_f64())
     }
 
     /// The arguments as QEMU got them.

@@ -32,6 +32,7 @@ fn soon() -> Deadline {
 #[test]
 fn started_asked_and_ended() {
     let vm = paused(machine()).unwrap();
+    assert!(vm.starved().is_some_and(|part| (0.0..=1.0).contains(&part)), "{:?}", vm.starved());
     let status = vm.qmp().execute("query-status", Value::Null, soon()).unwrap();
     assert_eq!(status["running"], false);
     assert!(vm.pid().is_some() && vm.run_dir().join("stderr").exists());
