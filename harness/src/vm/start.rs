@@ -128,6 +128,7 @@ impl Vm {
     }
 
     fn spawn(spec: Spec, run: RunDir) -> io::Result<Self> {
+        let begun = Instant::now();
         let layout = spec.layout();
         let hub = Arc::new(Hub::new(State {
             qmp: qmp::Inbox::new(),
@@ -156,7 +157,7 @@ impl Vm {
             program: spec.qemu.path,
             layout,
             args,
-            begun: Instant::now(),
+            begun,
         })
     }
 
