@@ -213,7 +213,8 @@ fn prove(
     host.accel = choice.accel;
     if let Some(why) = choice.why {
         let notice = format!("emulating (TCG): {why}");
-        eprintln!("memhp: {notice}");
+        // QEMU's own last words are in the log; on the terminal what it came to is enough.
+        eprintln!("memhp: {}", notice.split(": qemu-system").next().unwrap_or(&notice));
         notices.push(notice);
     }
     Ok(())

@@ -85,7 +85,7 @@ fn decide(
     match (works, wish) {
         (Ok(()), _) => Ok(Choice { accel: Accel::Kvm, why: None }),
         (Err(why), Wish::Kvm) => Err(NoKvm { why }),
-        (Err(why), _) => Ok(Choice { accel: Accel::Tcg, why: Some(format!("no KVM ({why}): emulating")) }),
+        (Err(why), _) => Ok(Choice { accel: Accel::Tcg, why: Some(format!("no KVM: {why}")) }),
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn tcg(why: &str) -> Choice {
-        Choice { accel: Accel::Tcg, why: Some(format!("no KVM ({why}): emulating")) }
+        Choice { accel: Accel::Tcg, why: Some(format!("no KVM: {why}")) }
     }
 
     #[test]
