@@ -65,7 +65,7 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
         session.say(None, Kind::Notice { text })?;
     }
     session.say(None, Kind::Plan { scenarios: plan.iter().map(|p| p.id.clone()).collect() })?;
-    let jobs = args.jobs.map_or_else(default_jobs, |j| j as usize);
+    let jobs = args.jobs.map_or_else(default_jobs, |j| Ok(j as usize))?;
     let mut trouble = None;
     super::signals::with_signals(&host, || {
         schedule::run(&host, &plan, jobs, cache.root(), &mut |planned, news| {
@@ -308,16 +308,17 @@ fn default_out() -> std::io::Result<PathBuf> {
 }
 
 /// As many guests at once as there are processors, and as the free memory carries.
-fn default_jobs() -> usize {
+fn default_jobs() -> Result<usize, Failure> {
     /// Worst case of a guest: 512 MiB at boot, 512 MiB of DIMMs that are touched, QEMU's translated code.
     const GUEST: u64 = 1536 << 20;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let room = available.map_or(cores, |kib: u64| usize::try_from(kib * 1024 / GUEST).unwrap_or(cores));
-    cores.min(room).max(1)
+    let unknown =
+        |why: String| Failure::host(format!("/proc/meminfo: {why}; say with -j how many guests at once"));
+    let meminfo = std::fs::read_to_string("/proc/meminfo").map_err(|e| unknown(e.to_string()))?;
+    let row = |l: &str| l.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
+    let available = meminfo.lines().find_map(row).ok_or_else(|| unknown("no MemAvailable".into()))?;
+    let room = usize::try_from(available * 1024 / GUEST).unwrap_or(cores);
+    Ok(cores.min(room).max(1))
 }
 
 fn stdout_format(format: Format) -> report::Stdout {

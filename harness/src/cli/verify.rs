@@ -4,6 +4,7 @@ use crate::event::ScenarioEnd;
 use crate::run::host::Host;
 use crate::run::plan::Planned;
 use crate::run::schedule::{self, News};
+use crate::verdict::Verdict;
 use std::path::Path;
 
 /// A scenario that was judged in a restored guest.
@@ -39,20 +40,24 @@ pub fn verify(host: &Host, forked: Vec<Forked>, n: usize, jobs: usize, cache: &P
     let sample = sample(forked, n);
     let plan: Vec<Planned> =
         sample.iter().map(|(planned, _)| Planned { cold: true, ..planned.clone() }).collect();
-    let mut differences = Vec::new();
+    let (mut compared, mut differences) = (0, Vec::new());
     schedule::run(host, &plan, jobs, cache, &mut |planned, news| {
         let News::End(end) = news else { return };
         let same = |(p, _): &&Forked| p.id == planned.id && p.round == planned.round;
         let Some((_, fork)) = sample.iter().find(same) else { return };
+        // Interrupted, or not begun: nothing to compare with.
+        if end.0.verdict == Verdict::Miss {
+            return;
+        }
+        compared += 1;
         differences.extend(difference(fork, &end.0).map(|how| format!("{}: {how}", planned.id)));
     });
-    (sample.len(), differences)
+    (compared, differences)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Verdict;
 
     #[test]
     fn time_and_boot_do_not_count_and_facts_do() {

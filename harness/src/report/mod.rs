@@ -87,7 +87,7 @@ impl Reports {
         };
         let (path, file) = create(EVENTS)?;
         // As long as the run lasts: another one that is given the same directory is turned away.
-        file.lock().map_err(wrong(&path))?;
+        file.try_lock().map_err(|e| wrong(&path)(e.into()))?;
         reporters.push((path, Box::new(jsonl::Writer::new(file))));
         let (path, file) = create("results.ktap")?;
         reporters.push((path, Box::new(ktap::Ktap::new(file, issues.clone()))));

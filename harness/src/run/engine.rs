@@ -14,7 +14,7 @@ use crate::finding::Finding;
 use crate::vm::{Deadline, Push};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use wire::{Job, JobOutcome, Value};
+use wire::{Job, JobOutcome};
 
 /// How long a step may take if the case does not say, before scaling.
 const STEP: Duration = Duration::from_secs(30);
@@ -493,12 +493,7 @@ impl<'a> Engine<'a> {
         let path = self.block_paths(path)?;
         let want_errno =
             expect.errno.as_deref().map(super::errno::by_name).transpose().map_err(Trouble::Error)?;
-        let mut value = self.guest.read(&path, deadline)?;
-        // With `within` the file may still become what is wanted. sysfs tells nobody when it does: it is read again.
-        let wanted = |value: &Value| super::plain::is_wanted(value, expect.is.as_deref(), want_errno);
-        while expect.within.is_some() && !wanted(&value) && !deadline.left().is_zero() {
-            value = self.guest.read(&path, deadline)?;
-        }
+        let value = self.guest.read(&path, deadline)?;
         self.observe(Observation::File(File { path, value, want: expect.is.clone(), want_errno }))
     }
 

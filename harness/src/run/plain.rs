@@ -53,30 +53,16 @@ pub fn refusal(what: &str, dimm: &str, want: Option<&str>, error: Option<&str>) 
     }
 }
 
-fn show(value: &Value) -> String {
-    match value {
-        Value::Text(text) => quoted(text),
-        Value::Errno(errno) => errno::name(*errno),
-    }
-}
-
-/// One trailing newline aside.
-fn quoted(text: &str) -> String {
-    format!("{:?}", text.strip_suffix('\n').unwrap_or(text))
-}
-
-/// What a file is wanted to be, if anything.
-fn want(text: Option<&str>, errno: Option<i32>) -> Option<String> {
-    errno.map(errno::name).or_else(|| text.map(quoted))
-}
-
-/// A file is what the case wants.
-pub fn is_wanted(value: &Value, text: Option<&str>, errno: Option<i32>) -> bool {
-    want(text, errno).is_none_or(|want| want == show(value))
-}
-
 fn file(file: &File) -> Option<Finding> {
-    let want = want(file.want.as_deref(), file.want_errno)?;
+    let show = |value: &Value| match value {
+        Value::Text(text) => format!("{:?}", text.strip_suffix('\n').unwrap_or(text)),
+        Value::Errno(errno) => errno::name(*errno),
+    };
+    let want = match (&file.want, file.want_errno) {
+        (_, Some(errno)) => errno::name(errno),
+        (Some(text), None) => format!("{:?}", text.strip_suffix('\n').unwrap_or(text)),
+        (None, None) => return None,
+    };
     let seen = show(&file.value);
     (want != seen).then(|| Finding::new("file", &*file.path, want, seen, CASE))
 }

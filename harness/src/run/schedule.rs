@@ -64,9 +64,11 @@ fn work(host: &Host, plan: &[Planned], cache: &Path, queue: &Queue, task: Task, 
     let start = match task.how {
         How::Start(start) => start,
         How::Make(key) => {
-            let made = if none_more() { None } else { make(host, planned, cache, &key, &mut log) };
-            queue.made(key, made.clone());
-            made.unwrap_or(Start::Cold)
+            let mut making = Making { queue, key, made: None };
+            if !none_more() {
+                making.made = make(host, planned, cache, &making.key, &mut log);
+            }
+            making.made.clone().unwrap_or(Start::Cold)
         }
     };
     let news = if host.interrupted() {
@@ -77,6 +79,19 @@ fn work(host: &Host, plan: &[Planned], cache: &Path, queue: &Queue, task: Task, 
         News::End(Box::new(attempt::run(host, planned, &start, &mut log)))
     };
     say(task.index, news);
+}
+
+/// A template in the making: however this ends, whoever waits for it is told.
+struct Making<'a> {
+    queue: &'a Queue,
+    key: Key,
+    made: Option<Start>,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.queue.made(self.key.clone(), self.made.take());
+    }
 }
 
 /// Finds or builds a template. `None`: another process is at it, this scenario boots.

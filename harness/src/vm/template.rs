@@ -113,7 +113,7 @@ struct About {
     console: String,
     /// what the caller wants to know of the guest
     note: Value,
-    /// of the state and of every memory file
+    /// of all that is above, the state and every memory file
     sha256: String,
 }
 
@@ -155,13 +155,14 @@ impl Vm {
         let state = stream.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked")));
         let state = state.map_err(TemplateError::Stream)?;
         self.hub.wait(deadline, |s| s.all_closed().then_some(()));
-        let about = About {
+        let mut about = About {
             counters: self.channel().counters(),
             guest,
             console: self.console().text(),
             note,
-            sha256: checksum(dir, &state)?,
+            sha256: String::new(),
         };
+        about.sha256 = checksum(dir, &state, &about)?;
         let template = Template { dir: dir.to_path_buf(), state, about };
         template.write()?;
         Ok(template)
@@ -214,7 +215,7 @@ impl Template {
             .map_err(|source| TemplateError::Description { path: path.clone(), source })?;
         let state =
             std::fs::read(&state).map_err(|source| TemplateError::File { path: state.clone(), source })?;
-        if checksum(dir, &state)? != about.sha256 {
+        if checksum(dir, &state, &about)? != about.sha256 {
             return Err(TemplateError::Damaged { dir: dir.to_path_buf() });
         }
         Ok(Self { dir: dir.to_path_buf(), state, about })
@@ -306,14 +307,18 @@ fn first_difference(ours: &[String], theirs: &[String]) -> Option<String> {
     })
 }
 
-/// Sha256 of the state and of the memory files in `dir`: their names, sizes, and every chunk that is not zero with its
+/// Sha256 of the description but for itself, of the state, and of the memory files in `dir`: their names, sizes, and every chunk that is not zero with its
 /// place, so that holes and written zeroes are the same.
-fn checksum(dir: &Path, state: &[u8]) -> Result<String, TemplateError> {
+fn checksum(dir: &Path, state: &[u8], about: &About) -> Result<String, TemplateError> {
     let wrong = |path: &Path| {
         let path = path.to_path_buf();
         move |source| TemplateError::File { path, source }
     };
     let mut hasher = Sha256::new();
+    let about = serde_json::to_vec(&About { sha256: String::new(), ..about.clone() })
+        .map_err(|source| TemplateError::Description { path: dir.join(ABOUT), source })?;
+    hasher.update((about.len() as u64).to_le_bytes());
+    hasher.update(about);
     hasher.update((state.len() as u64).to_le_bytes());
     hasher.update(state);
     let entries = std::fs::read_dir(dir).map_err(wrong(dir))?;

@@ -31,6 +31,11 @@ fn saved_opened_and_forked() {
     let template = Template::open(dir.path()).unwrap();
     assert_eq!(template, saved);
     assert_eq!(template.note(), &json!({"from": "test"}));
+    let about = dir.path().join(ABOUT);
+    let whole = std::fs::read_to_string(&about).unwrap();
+    std::fs::write(&about, whole.replace("\"test\"", "\"tests\"")).unwrap();
+    assert!(matches!(Template::open(dir.path()), Err(TemplateError::Damaged { .. })));
+    std::fs::write(&about, whole).unwrap();
     let ram = File::options().write(true).open(dir.path().join("ram0.ram")).unwrap();
     assert_eq!(ram.metadata().unwrap().len(), 64 << 20);
     // Written zeroes are as good as holes; another word is damage.
