@@ -231,14 +231,14 @@ impl Work<'_> {
 
 /// Title of a failed scenario, from the event log.
 fn title_of(out: &Path, ktap_line: &str) -> Result<String> {
-    let id = ktap_line.split_whitespace().nth(3).unwrap_or_default();
+    let id = ktap_line.split_whitespace().nth(3).context("a line of KTAP without an id")?;
     for line in std::fs::read_to_string(out.join("events.jsonl"))?.lines() {
         let event: serde_json::Value = serde_json::from_str(line)?;
         if event["event"] == "scenario-end" && event["scenario"] == id {
-            return Ok(format!(": {}", event["title"].as_str().unwrap_or_default()));
+            return Ok(format!(": {}", event["title"].as_str().context("a judgement without a title")?));
         }
     }
-    Ok(String::new())
+    bail!("{id} failed, and {} has no judgement of it", out.display())
 }
 
 /// Puts a file back when dropped.

@@ -302,7 +302,7 @@ pub enum Exit {
 pub enum Boot {
     /// restore where the case allows it
     Auto,
-    /// restore, else MISS
+    /// restore where the case allows it; a guest that cannot be restored is MISS, not booted instead
     Fork,
     /// boot every guest
     Cold,

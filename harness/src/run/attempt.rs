@@ -13,7 +13,7 @@ use crate::event::{BlockFact, Evidence, Facts, Kind, ScenarioEnd};
 use crate::finding::Finding;
 use crate::verdict::{Complaint, Provokes, Verdict, triage};
 use crate::vm::template::Template;
-use crate::vm::{Deadline, Ram, StartError, Vm};
+use crate::vm::{ChannelError, Deadline, Ram, StartError, Vm, WaitError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::{Ask, Hello};
@@ -132,21 +132,18 @@ pub fn build(host: &Host, planned: &Planned, place: Place, log: &mut dyn FnMut(K
             return Start::Cold;
         }
     };
-    let saved = save(host, planned, vm, &hello, &place);
-    match saved {
+    let reason = match save(host, planned, vm, &hello, &place) {
         Ok(template) => match place.built(template, hello) {
-            Ok(saved) => Start::Fork(Arc::new(saved)),
-            Err(e) => {
-                tracing::warn!("no template: {e}");
-                Start::Cold
-            }
+            Ok(saved) => return Start::Fork(Arc::new(saved)),
+            Err(e) => e.to_string(),
         },
         Err(why) => {
-            tracing::warn!("no template: {why}");
             place.failed();
-            Start::Cold
+            why
         }
-    }
+    };
+    log(Kind::Retry { reason: format!("no template, the guests boot: {reason}") });
+    Start::Cold
 }
 
 fn save(host: &Host, planned: &Planned, vm: Vm, hello: &Hello, place: &Place) -> Result<Template, String> {
@@ -230,6 +227,10 @@ fn boot_once(host: &Host, planned: &Planned, ram: &Ram) -> Result<(Vm, Hello), N
         Ok(hello) => Ok((vm, hello)),
         Err(_) if host.interrupted() => Err(NoBoot::Trouble(Trouble::Interrupted)),
         Err(error) => {
+            let late = matches!(error, ChannelError::Wait(WaitError::Timeout { .. }));
+            if let Some(missed) = starved(&vm).filter(|_| late) {
+                return Err(NoBoot::Trouble(missed));
+            }
             vm.console().wait_quiet(Duration::from_millis(500), Deadline::within(Duration::from_secs(5)));
             let complaints = triage(vm.console().text().as_bytes(), &Provokes::default());
             let reason = match complaints.iter().find(|c| c.fatal).or(complaints.first()) {
@@ -269,7 +270,8 @@ fn steps(
     let late =
         matches!(result, Err(Trouble::Timeout { .. })) || engine.findings.iter().any(|f| f.fact == "within");
     let vm = engine.guest.vm();
-    let starved = vm.starved().filter(|part| late && *part >= STARVED);
+    let missed = starved(vm).filter(|_| late);
+    let starved = missed.is_some();
     if matches!(result, Err(Trouble::Timeout { .. })) {
         vm.sysrq_diagnose(Deadline::within(Duration::from_secs(20).mul_f64(host.scale)));
     } else if result.is_err() {
@@ -277,19 +279,15 @@ fn steps(
     }
     let remains = remains(vm, fork_of.as_deref());
     let complaints = triage(remains.console.as_bytes(), &planned.provokes);
-    if let Some(part) = starved {
-        let percent = part * 100.0;
-        let why = format!(
-            "a deadline passed while the guest waited for a processor of the host {percent:.0} % of the time"
-        );
-        result = Err(Trouble::Miss(why));
+    if let Some(missed) = missed {
+        result = Err(missed);
     }
     let trouble = result.err();
     let evidence = Evidence {
         complaints,
         trouble: trouble.as_ref().and_then(Trouble::not_the_kernels),
         own: trouble.as_ref().and_then(Trouble::the_kernels),
-        starved: starved.is_some(),
+        starved,
     };
     let findings = rejudge::all_findings(&engine.findings, &evidence);
     let mut end = ended(&findings, &evidence, facts(&engine));
@@ -300,6 +298,15 @@ fn steps(
     drop(engine);
     log(Kind::Evidence(evidence));
     (end, remains)
+}
+
+/// A guest that the host did not let run says nothing of its kernel by being late.
+fn starved(vm: &Vm) -> Option<Trouble> {
+    let percent = vm.starved().filter(|part| *part >= STARVED)? * 100.0;
+    let why = format!(
+        "a deadline passed while the guest waited for a processor of the host {percent:.0} % of the time"
+    );
+    Some(Trouble::Miss(why))
 }
 
 /// What every guest needs before its steps: a talkative console, the modules of the case.
