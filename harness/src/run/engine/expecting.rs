@@ -1,0 +1,80 @@
+//! Expectations of a case: what is asked of the guest for each.
+
+use super::*;
+
+impl Engine<'_> {
+    pub(super) fn expect(&mut self, expect: &schema::Expect) -> Result<(), Trouble> {
+        let deadline = self.deadline(expect.within.as_deref())?;
+        if let Some(dimm) = &expect.unplug {
+            let want = errno::outcomes(expect.outcome.as_deref()).map_err(Trouble::Error)?;
+            return self.unplug_outcome(dimm, &want, deadline);
+        }
+        if let Some(path) = &expect.file {
+            return self.expect_file(path, expect, deadline);
+        }
+        if let Some(pattern) = &expect.console {
+            let line = self.guest.console_line(pattern, &mut self.console_from, deadline)?;
+            return self.observe(Observation::Console { pattern: pattern.clone(), line });
+        }
+        if let Some(selection) = &expect.pinned {
+            return self.expect_pinned(selection, deadline);
+        }
+        match &expect.blocks {
+            Some(selection) => self.expect_blocks(selection, expect, deadline),
+            None => Err(Trouble::Error("an expectation of nothing".into())),
+        }
+    }
+
+    pub(super) fn expect_file(
+        &mut self,
+        path: &str,
+        expect: &schema::Expect,
+        deadline: Deadline,
+    ) -> Result<(), Trouble> {
+        let path = self.block_paths(path)?;
+        let want_errno = expect.errno.as_deref().map(errno::by_name).transpose().map_err(Trouble::Error)?;
+        let value = self.guest.read(&path, deadline)?;
+        self.observe(Observation::File(File { path, value, want: expect.is.clone(), want_errno }))
+    }
+
+    /// Proof by page flags; without it the case shows nothing.
+    pub(super) fn expect_pinned(&mut self, selection: &str, deadline: Deadline) -> Result<(), Trouble> {
+        for block in self.blocks(selection, Order::AsGiven)? {
+            if scan::unmovable(&self.guest.scan(self.judge.pfns(block), deadline)?) > 0 {
+                return Ok(());
+            }
+        }
+        Err(Trouble::Error(format!("no unmovable page lies in {selection}: the case shows nothing")))
+    }
+
+    pub(super) fn expect_blocks(
+        &mut self,
+        selection: &str,
+        expect: &schema::Expect,
+        deadline: Deadline,
+    ) -> Result<(), Trouble> {
+        let settles = std::mem::take(&mut self.racing);
+        for dimm in &settles {
+            let inserted = self.guest.wait_inserted(dimm, deadline);
+            self.within(inserted, || format!("the guest's answer to the plug of {dimm}"))?;
+        }
+        if !settles.is_empty() {
+            // The state must be known before it can be taken over; it is judged below.
+            let settled = self.read_state()?;
+            self.observe(Observation::Raced { settled: Box::new(settled), dimms: settles.clone() })?;
+        }
+        let blocks = self.blocks(selection, Order::AsGiven)?;
+        let spread = |text: &Option<String>| match text {
+            Some(words) => errno::spread(words, blocks.len()).map_err(Trouble::Error),
+            None => Ok(Vec::new()),
+        };
+        self.observe(Observation::Blocks(Blocks {
+            states: spread(&expect.state)?,
+            zones: spread(&expect.zone)?,
+            valid_zones: expect.valid_zones.clone(),
+            uniform: expect.uniform,
+            blocks,
+        }))?;
+        self.settle()
+    }
+}

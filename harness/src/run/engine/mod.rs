@@ -1,0 +1,246 @@
+//! Runs the steps of one scenario in a guest that answers: does, observes, hands each observation to the judge.
+//!
+//! Decides nothing about right and wrong. The first step with a finding ends the scenario, after all its findings are logged.
+
+mod expecting;
+mod holding;
+mod plugging;
+mod writing;
+
+use super::errno;
+use super::guest::Guest;
+use super::judge::Judge;
+use super::observation::*;
+use super::scan;
+use super::select::select;
+use super::trouble::Trouble;
+use crate::case::schema::{self, Order, Step};
+use crate::case::units::{self, Amount};
+use crate::event::Kind;
+use crate::finding::Finding;
+use crate::vm::{Deadline, Push};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wire::{Job, JobOutcome};
+
+/// How long a step may take if the case does not say, before scaling.
+const STEP: Duration = Duration::from_secs(30);
+
+/// Takes one entry of the event log.
+pub type Log<'a> = &'a mut dyn FnMut(Kind);
+
+/// A write in the background.
+struct Started {
+    job: u64,
+    block: u32,
+    text: String,
+    ended: Option<Ended>,
+}
+
+/// Its end.
+#[derive(Clone)]
+struct Ended {
+    t_ns: u64,
+    errno: i32,
+    want: Vec<i32>,
+}
+
+/// See the module.
+pub struct Engine<'a> {
+    /// the guest
+    pub guest: Guest,
+    judge: Judge,
+    log: Log<'a>,
+    seed: u64,
+    scale: f64,
+    path: Vec<String>,
+    text: String,
+    holds: BTreeMap<String, u64>,
+    started: BTreeMap<String, Started>,
+    racing: Vec<String>,
+    console_from: u64,
+    scanned: BTreeMap<u32, String>,
+    /// every difference that was found
+    pub findings: Vec<Finding>,
+    /// outcome of each unplug
+    pub unplugs: Vec<String>,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine for a guest that has said hello.
+    pub fn new(guest: Guest, judge: Judge, log: Log<'a>, seed: u64, scale: f64) -> Self {
+        Self {
+            guest,
+            judge,
+            log,
+            seed,
+            scale,
+            path: vec!["0".into()],
+            text: "boot".into(),
+            holds: BTreeMap::new(),
+            started: BTreeMap::new(),
+            racing: Vec::new(),
+            console_from: 0,
+            scanned: BTreeMap::new(),
+            findings: Vec::new(),
+            unplugs: Vec::new(),
+        }
+    }
+
+    /// The judge, for the facts that are reported.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Observes and judges the state that the guest booted into.
+    ///
+    /// # Errors
+    /// [`Trouble`]; [`Trouble::Found`] when a fact is not as it must be.
+    pub fn boot(&mut self, hello: wire::Hello, cold: Vec<String>) -> Result<(), Trouble> {
+        let settled = self.read_state()?;
+        let cold_dimms = settled.devices.iter().filter(|d| cold.contains(&d.name)).cloned().collect();
+        self.observe(Observation::Boot(Box::new(Boot { hello, cold_dimms, settled })))?;
+        self.settle()
+    }
+
+    /// Runs steps in order.
+    ///
+    /// # Errors
+    /// [`Trouble`] that ended it.
+    pub fn steps(&mut self, steps: &[Step]) -> Result<(), Trouble> {
+        for (index, step) in steps.iter().enumerate() {
+            self.path.push((index + 1).to_string());
+            self.step(step)?;
+            self.path.pop();
+        }
+        Ok(())
+    }
+
+    /// Ends what is still open: unplugs that nobody waited for, background writes, holds; then looks a last time.
+    ///
+    /// # Errors
+    /// [`Trouble`] that ended it.
+    pub fn finish(&mut self) -> Result<(), Trouble> {
+        self.path = vec!["end".into()];
+        self.text = "end of the case".into();
+        for name in self.started.keys().cloned().collect::<Vec<_>>() {
+            self.finish_write(&schema::Finish { name, interrupt: false, result: "policy".into() })?;
+        }
+        for dimm in self.judge.pending_unplugs() {
+            self.unplug_outcome(&dimm, &[], self.deadline(None)?)?;
+        }
+        for name in self.holds.keys().cloned().collect::<Vec<_>>() {
+            self.release(&name)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Trouble> {
+        self.text = one_line(step);
+        match step {
+            Step::Plug(plug) => self.plug(plug),
+            Step::Unplug(unplug) => self.unplug(unplug),
+            Step::Write(write) => self.write(write),
+            Step::Set(set) => self.set(set),
+            Step::Start(start) => self.start(start),
+            Step::Finish(finish) => self.finish_write(finish),
+            Step::Hold(hold) => self.hold(hold),
+            Step::Release(release) => self.release(&release.name),
+            Step::Exec(exec) => self.exec(exec),
+            Step::Repeat(repeat) => self.repeat(repeat),
+            Step::Expect(expect) => self.expect(expect),
+        }
+    }
+
+    /// `within` of a step, or the usual time, scaled.
+    fn deadline(&self, within: Option<&str>) -> Result<Deadline, Trouble> {
+        let span = within.map_or(Ok(STEP), units::duration).map_err(Trouble::Error)?;
+        Ok(Deadline::within(span.mul_f64(self.scale)))
+    }
+
+    /// Logs an observation, has it judged, and ends the scenario if a fact is not as it must be.
+    fn observe(&mut self, observation: Observation) -> Result<(), Trouble> {
+        let step = self.path[1..].join(".");
+        let step = if step.is_empty() { self.path[0].clone() } else { step };
+        let judged = self.judge.take(&observation);
+        (self.log)(Kind::Observation { step: step.clone(), data: super::observation::to_map(&observation) });
+        let findings = judged.map_err(|e| Trouble::Error(e.to_string()))?;
+        if findings.is_empty() {
+            return Ok(());
+        }
+        for finding in findings {
+            (self.log)(Kind::Finding {
+                step: step.clone(),
+                text: self.text.clone(),
+                finding: finding.clone(),
+            });
+            self.findings.push(finding);
+        }
+        Err(Trouble::Found)
+    }
+
+    /// Judges the whole state, unless something is still in flight.
+    fn settle(&mut self) -> Result<(), Trouble> {
+        if !self.started.is_empty() || !self.racing.is_empty() || !self.judge.pending_unplugs().is_empty() {
+            return Ok(());
+        }
+        let settled = self.read_state()?;
+        self.observe(Observation::Settled(Box::new(settled)))
+    }
+
+    fn read_state(&mut self) -> Result<Settled, Trouble> {
+        let deadline = self.deadline(None)?;
+        let snapshot = self.guest.snapshot(deadline)?;
+        let (mut uevents, mut uevents_lost) = (Vec::new(), false);
+        for push in self.guest.pushes() {
+            match push {
+                Push::Uevent(uevent) => uevents.push(uevent),
+                Push::UeventsLost { .. } => uevents_lost = true,
+                Push::JobDone(_) => {}
+            }
+        }
+        let devices = self.guest.devices()?;
+        let pages = self.scan(&snapshot, deadline)?;
+        Ok(Settled { snapshot, uevents, uevents_lost, devices, pages })
+    }
+
+    /// Counts page flags of the hot blocks whose state or zone changed since they were last counted.
+    fn scan(
+        &mut self,
+        snapshot: &wire::Snapshot,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<u32, BTreeMap<u8, u64>>, Trouble> {
+        let mut pages = BTreeMap::new();
+        if !self.guest.page_flags {
+            return Ok(pages);
+        }
+        for (block, key) in scan::changed_blocks(snapshot) {
+            if !self.judge.is_hot(block) || self.scanned.get(&block) == Some(&key) {
+                continue;
+            }
+            if pages.len() < scan::MOST_AT_ONCE {
+                let flags = self.guest.scan(self.judge.pfns(block), deadline)?;
+                pages.insert(block, flags);
+                self.scanned.insert(block, key);
+            }
+        }
+        Ok(pages)
+    }
+
+    /// A passed deadline is a finding if the guest still answers, and a hang if it does not.
+    fn within<T>(&mut self, result: Result<T, Trouble>, what: impl Fn() -> String) -> Result<T, Trouble> {
+        match result {
+            Err(Trouble::Timeout { seconds, .. }) => {
+                self.guest.alive(self.scale)?;
+                self.observe(Observation::NotWithin { waited_for: what(), seconds })?;
+                Err(Trouble::Found)
+            }
+            other => other,
+        }
+    }
+}
+
+/// A step as one line of YAML.
+fn one_line(step: &Step) -> String {
+    serde_json::to_string(step).unwrap_or_else(|e| format!("(step cannot be shown: {e})"))
+}

@@ -1,0 +1,64 @@
+//! Steps that plug and unplug DIMMs.
+
+use super::*;
+
+impl Engine<'_> {
+    pub(super) fn plug(&mut self, plug: &schema::Plug) -> Result<(), Trouble> {
+        let deadline = self.deadline(None)?;
+        let size = units::size(&plug.size).map_err(Trouble::Error)?;
+        let taken = self.guest.plug(plug, deadline)?;
+        let (device, error, osts) = match taken {
+            Ok(device) if plug.race => (Some(device), None, Vec::new()),
+            Ok(device) => {
+                let osts = self.guest.wait_inserted(&plug.dimm, deadline);
+                let osts =
+                    self.within(osts, || format!("the guest's answer to the plug of {}", plug.dimm))?;
+                (Some(device), None, osts)
+            }
+            Err(error) => (None, Some(error), Vec::new()),
+        };
+        if plug.race && device.is_some() {
+            self.racing.push(plug.dimm.clone());
+        }
+        self.observe(Observation::Plug(Plug {
+            dimm: plug.dimm.clone(),
+            size,
+            want_refused: plug.refused.clone(),
+            error,
+            device,
+            osts,
+            race: plug.race,
+        }))?;
+        self.settle()
+    }
+
+    pub(super) fn unplug(&mut self, unplug: &schema::Unplug) -> Result<(), Trouble> {
+        let error = self.guest.unplug(&unplug.dimm, self.deadline(None)?)?.err();
+        self.observe(Observation::Unplug(Unplug {
+            dimm: unplug.dimm.clone(),
+            want_refused: unplug.refused.clone(),
+            error,
+        }))?;
+        self.settle()
+    }
+
+    pub(super) fn unplug_outcome(
+        &mut self,
+        dimm: &str,
+        want: &[Outcome],
+        deadline: Deadline,
+    ) -> Result<(), Trouble> {
+        let ended = self.guest.unplug_outcome(dimm, deadline);
+        let (outcome, osts, deleted) =
+            self.within(ended, || format!("the outcome of the unplug of {dimm}"))?;
+        self.unplugs.push(format!("{dimm}: {}", outcome.word()));
+        self.observe(Observation::UnplugOutcome(UnplugOutcome {
+            dimm: dimm.to_string(),
+            outcome,
+            osts,
+            deleted,
+            want: want.to_vec(),
+        }))?;
+        self.settle()
+    }
+}

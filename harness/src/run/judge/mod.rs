@@ -1,0 +1,227 @@
+//! The judge: a fold over observations. Pure; the engine feeds it live, `memhp parse` feeds it from a saved run.
+//!
+//! It keeps the oracle's model of the guest beside the guest's last observed state. Every settled state is
+//! compared with the model in every observable; a case's own expectations come on top.
+
+mod plugging;
+mod settled;
+mod writing;
+
+use super::errno;
+use super::observation::*;
+use super::plain;
+use crate::case::schema::Attribute;
+use crate::facts::drift::Sample;
+use crate::facts::{self, Raw, Snapshot, expect};
+use crate::finding::Finding;
+use crate::policy::{self, Block, BlockState, Dimm, Knobs, Layout, Subject};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The observations do not allow a judgement: the scenario is an ERROR.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JudgeError {
+    /// a watched file could not be understood
+    #[error(transparent)]
+    Facts(#[from] facts::FactError),
+    /// the oracle does not decide
+    #[error("the oracle cannot tell: {0}")]
+    Unknown(#[from] policy::Unknown),
+    /// too few rounds
+    #[error(transparent)]
+    Short(facts::drift::Short),
+    /// uevents were lost on the way
+    #[error(
+        "uevents were lost on the way to the agent (ENOBUFS, or a gap in SEQNUM): nothing can be said about them"
+    )]
+    UeventsLost,
+    /// the observations are out of order
+    #[error("observation before the boot: {0}")]
+    Order(&'static str),
+}
+
+/// The global policy's file.
+const AUTO_ONLINE: &str = "/sys/devices/system/memory/auto_online_blocks";
+/// The switch of ACPI ejection.
+const EJECT_ENABLED: &str = "/sys/firmware/acpi/hotplug/memory/enabled";
+/// Parameters of mm/memory_hotplug.c that the oracle knows.
+const PARAMETERS: [&str; 4] =
+    ["online_policy", "auto_movable_ratio", "auto_movable_numa_aware", "memmap_on_memory"];
+
+type Judged = Result<Vec<Finding>, JudgeError>;
+
+/// What the judge must know of a scenario before its guest answers.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// the kernel
+    pub subject: Subject,
+    /// kernel command line of the guest
+    pub cmdline: String,
+    /// the guest has kernel netlink: uevents are judged
+    pub uevents: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Judge {
+    context: Context,
+    state: Option<State>,
+}
+
+/// What exists once the guest has answered.
+#[derive(Debug)]
+struct State {
+    raw: Raw,
+    base: Snapshot,
+    base_layout: Layout,
+    now: Snapshot,
+    layout: Layout,
+    knobs: Knobs,
+    /// uevents that the operations since the last settled state must have caused
+    expected: Vec<policy::Expected>,
+    /// some of these operations overlapped: their events come in any order
+    concurrent: bool,
+    /// settings that were written since the boot, but for those of the oracle: path to text
+    written: BTreeMap<String, String>,
+    last_seqnum: Option<u64>,
+    unplugging: Vec<String>,
+    racing: BTreeMap<String, Dimm>,
+}
+
+impl Judge {
+    /// A judge for a guest that has not answered yet.
+    pub fn new(context: Context) -> Self {
+        Self { context, state: None }
+    }
+
+    /// Judges one observation: every fact that is not as it must be.
+    ///
+    /// # Errors
+    /// [`JudgeError`]: nothing can be said of the kernel.
+    pub fn take(&mut self, observation: &Observation) -> Judged {
+        match self.judge(observation) {
+            // What the agent sends is checksummed: a text of an unknown shape is the kernel's.
+            Err(JudgeError::Facts(facts::FactError::Shape { path, line, why, text })) => {
+                let rule = format!("the format of this file is ABI (line {line}: {why})");
+                Ok(vec![Finding::new("file.shape", path, "the documented format", format!("{text:?}"), rule)])
+            }
+            judged => judged,
+        }
+    }
+
+    fn judge(&mut self, observation: &Observation) -> Judged {
+        if let Observation::Boot(boot) = observation {
+            return self.boot(boot);
+        }
+        let context = &self.context;
+        let state = self.state.as_mut().ok_or(JudgeError::Order("the guest has not answered"))?;
+        match observation {
+            Observation::Boot(_) => Ok(Vec::new()),
+            Observation::Settled(settled) => state.settled(context, settled),
+            Observation::Plug(plug) => state.plug(context, plug),
+            Observation::Write(write) => state.write(context, write),
+            Observation::BlockWrite(write) => state.block_write(context, write),
+            Observation::Overlapping { writes } => state.overlapping(context, writes),
+            Observation::Unplug(unplug) => Ok(state.unplug(unplug)),
+            Observation::UnplugOutcome(outcome) => state.unplug_outcome(context, outcome),
+            Observation::Raced { settled, dimms } => state.raced(settled, dimms),
+            Observation::Blocks(blocks) => Ok(state.blocks(blocks)),
+            Observation::Drift { samples } => drift(samples),
+            other => Ok(plain::judge(other)),
+        }
+    }
+
+    /// The guest's first state: the model is made of it, and checked against what must be.
+    fn boot(&mut self, boot: &Boot) -> Judged {
+        let (knobs, _) = Knobs::boot(&self.context.subject, &self.context.cmdline)?;
+        let mut raw = Raw::new();
+        raw.apply(&boot.settled.snapshot);
+        let base = Snapshot::parse(&raw)?;
+        let dimms: BTreeMap<String, Dimm> =
+            boot.cold_dimms.iter().map(|d| (d.name.clone(), dimm(d, true))).collect();
+        let (base_layout, layout) = model(&base, &dimms, &knobs, &self.context.subject)?;
+        let state = State {
+            raw,
+            now: base.clone(),
+            base,
+            base_layout,
+            layout,
+            knobs,
+            expected: Vec::new(),
+            concurrent: false,
+            written: BTreeMap::new(),
+            last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
+            unplugging: Vec::new(),
+            racing: BTreeMap::new(),
+        };
+        let findings = state.check(&self.context)?;
+        self.state = Some(state);
+        Ok(findings)
+    }
+
+    /// The model's layout; an empty one before the guest has answered.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.state.as_ref().map(|s| &s.layout)
+    }
+
+    /// The last observed state.
+    pub fn now(&self) -> Option<&Snapshot> {
+        self.state.as_ref().map(|s| &s.now)
+    }
+
+    /// DIMMs whose unplug was asked for and has not ended.
+    pub fn pending_unplugs(&self) -> Vec<String> {
+        self.state.as_ref().map(|s| s.unplugging.clone()).unwrap_or_default()
+    }
+
+    /// Is it a block of a DIMM?
+    pub fn is_hot(&self, number: u32) -> bool {
+        self.block(number).is_some_and(|b| b.dimm.is_some())
+    }
+
+    /// Is it online, in the model?
+    pub fn is_online(&self, number: u32) -> bool {
+        self.block(number).is_some_and(|b| b.state == BlockState::Online)
+    }
+
+    fn block(&self, number: u32) -> Option<&Block> {
+        self.layout()?.blocks.get(&number)
+    }
+
+    /// Page frames of a block; none before the guest has answered.
+    pub fn pfns(&self, number: u32) -> Range<u64> {
+        let first = |l: &Layout| l.first_pfn(number)..l.first_pfn(number) + l.block_pages();
+        self.layout().map_or(0..0, first)
+    }
+}
+
+/// The layout as it was seen at boot, and as it must be: boot memory, and what the kernel makes of cold-plugged DIMMs.
+fn model(
+    base: &Snapshot,
+    dimms: &BTreeMap<String, Dimm>,
+    knobs: &Knobs,
+    subject: &Subject,
+) -> Result<(Layout, Layout), JudgeError> {
+    let mut layout = Layout::from_boot(base, dimms, &|_| 0)?;
+    dimms.keys().for_each(|name| policy::apply_unplugged(&mut layout, name));
+    let mut by_slot: Vec<_> = dimms.iter().collect();
+    by_slot.sort_by_key(|(_, dimm)| dimm.slot);
+    let mut vmemmap = BTreeMap::new();
+    for (name, dimm) in &by_slot {
+        let added = policy::add(&mut layout, knobs, subject, name, (*dimm).clone())?;
+        vmemmap.insert(dimm.addr, added.vmemmap_pages);
+    }
+    let seen = Layout::from_boot(base, dimms, &|dimm| vmemmap.get(&dimm.addr).copied().unwrap_or(0))?;
+    layout.early.clone_from(&seen.early);
+    Ok((seen, layout))
+}
+
+fn dimm(device: &Device, cold: bool) -> Dimm {
+    Dimm { addr: device.addr, size: device.size, slot: device.slot, node: device.node, cold }
+}
+
+/// Leaks that samples of many rounds show.
+fn drift(samples: &[BTreeMap<String, i64>]) -> Judged {
+    let samples: Vec<Sample> = samples.iter().map(|values| Sample { values: values.clone() }).collect();
+    facts::drift::flat(&samples).map_err(JudgeError::Short)
+}

@@ -1,0 +1,124 @@
+//! Plugs and unplugs: QEMU's and the guest's answers, and what the model becomes.
+
+use super::*;
+
+impl State {
+    pub(super) fn plug(&mut self, context: &Context, plug: &Plug) -> Judged {
+        if let Some(finding) =
+            plain::refusal("plug", &plug.dimm, plug.want_refused.as_deref(), plug.error.as_deref())
+        {
+            return Ok(vec![finding]);
+        }
+        let Some(device) = &plug.device else { return Ok(Vec::new()) };
+        let dimm = dimm(device, false);
+        if plug.race {
+            self.racing.insert(plug.dimm.clone(), dimm);
+            return Ok(Vec::new());
+        }
+        let added = policy::add(&mut self.layout, &self.knobs, &context.subject, &plug.dimm, dimm)?;
+        self.expected.push(policy::expect_plug(&context.subject, &added)?);
+        let rule = "drivers/acpi/scan.c:acpi_generic_hotplug_event: the insertion ends with _OST success (also when the add failed)";
+        let (expected, seen) = (vec![(1, 0)], &plug.osts);
+        if expected == *seen {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Finding::new("plug.ost", &*plug.dimm, format!("{expected:?}"), format!("{seen:?}"), rule)])
+    }
+
+    pub(super) fn unplug(&mut self, unplug: &Unplug) -> Vec<Finding> {
+        let refusal =
+            plain::refusal("unplug", &unplug.dimm, unplug.want_refused.as_deref(), unplug.error.as_deref());
+        if refusal.is_none() && unplug.error.is_none() && !self.unplugging.contains(&unplug.dimm) {
+            self.unplugging.push(unplug.dimm.clone());
+        }
+        refusal.into_iter().collect()
+    }
+
+    pub(super) fn unplug_outcome(&mut self, context: &Context, ended: &UnplugOutcome) -> Judged {
+        self.unplugging.retain(|d| *d != ended.dimm);
+        let permitted = policy::unplug(&self.layout, &self.knobs, &context.subject, &ended.dimm)?;
+        let all = [
+            (Outcome::Done, &permitted.done),
+            (Outcome::Refused, &permitted.refused),
+            (Outcome::Disabled, &permitted.disabled),
+        ];
+        let mut possible: Vec<(Outcome, &policy::Ending)> =
+            all.iter().filter_map(|(o, e)| e.as_ref().map(|e| (*o, e))).collect();
+        // A refusal that the case names is right though the oracle sees no reason (injected errors).
+        let named = policy::refusal_for_a_reason_of_the_case();
+        if ended.want == [Outcome::Refused] && permitted.refused.is_none() {
+            possible = vec![(Outcome::Refused, &named)];
+        }
+        let words = |outcomes: &mut dyn Iterator<Item = Outcome>| {
+            outcomes.map(Outcome::word).collect::<Vec<_>>().join(" or ")
+        };
+        let seen = ended.outcome.word();
+        let Some((_, ending)) = possible.iter().find(|(o, _)| *o == ended.outcome) else {
+            let rules: Vec<String> = possible.iter().map(|(_, e)| e.ruling.to_string()).collect();
+            let expected = words(&mut possible.iter().map(|(o, _)| *o));
+            return Ok(vec![Finding::new("unplug.outcome", &*ended.dimm, expected, seen, rules.join("; "))]);
+        };
+        if !ended.want.is_empty() && !ended.want.contains(&ended.outcome) {
+            let expected = words(&mut ended.want.iter().copied());
+            return Ok(vec![Finding::new(
+                "unplug.outcome",
+                &*ended.dimm,
+                expected,
+                seen,
+                "the case says so",
+            )]);
+        }
+        let mut findings = Vec::new();
+        let osts: Vec<(u64, u64)> = ending.osts.iter().map(|(a, b)| (u64::from(*a), u64::from(*b))).collect();
+        if osts != ended.osts {
+            let rule = ending.ruling.to_string();
+            findings.push(Finding::new(
+                "unplug.ost",
+                &*ended.dimm,
+                format!("{osts:?}"),
+                format!("{:?}", ended.osts),
+                rule,
+            ));
+        }
+        if ended.outcome == Outcome::Done {
+            self.expected.push(policy::expect_unplug(&self.layout, &context.subject, &ended.dimm));
+            policy::apply_unplugged(&mut self.layout, &ended.dimm);
+        } else if ended.outcome == Outcome::Refused {
+            self.expected.push(policy::expect_refusal(&self.layout, &ended.dimm));
+        }
+        Ok(findings)
+    }
+
+    /// The model takes over what came out of plugs that raced with other steps.
+    pub(super) fn raced(&mut self, settled: &Settled, dimms: &[String]) -> Judged {
+        self.observe(settled)?;
+        let mut findings = Vec::new();
+        for name in dimms {
+            let Some(dimm) = self.racing.remove(name) else { continue };
+            for number in self.layout.block_range(dimm.addr, dimm.size) {
+                let Some(seen) = self.now.blocks.get(&number) else {
+                    let rule = "every block of a DIMM that was added exists";
+                    findings.push(Finding::new(
+                        "block.missing",
+                        format!("memory{number}"),
+                        "present",
+                        "absent",
+                        rule,
+                    ));
+                    continue;
+                };
+                let zone = plain::zone(seen);
+                let node = dimm.node;
+                let block =
+                    Block { node, state: seen.state, zone, dimm: Some(name.clone()), vmemmap_pages: 0 };
+                self.layout.blocks.insert(number, block);
+            }
+            self.layout.dimms.insert(name.clone(), dimm);
+        }
+        // Their order depends on the race; the numbers must still be continuous.
+        self.last_seqnum = settled.uevents.last().map(|u| u.seqnum).or(self.last_seqnum);
+        self.expected.clear();
+        self.concurrent = false;
+        Ok(findings)
+    }
+}

@@ -1,0 +1,103 @@
+//! A settled state against the model: every observable, QEMU's DIMMs, page flags, uevents.
+
+use super::*;
+
+impl State {
+    /// Every observable against the model.
+    pub(super) fn check(&self, context: &Context) -> Judged {
+        let subject = &context.subject;
+        let mut valid_zones = BTreeMap::new();
+        for number in self.layout.blocks.keys() {
+            if let Some(text) = policy::valid_zones(&self.layout, &self.knobs, subject, *number)? {
+                valid_zones.insert(*number, text);
+            }
+        }
+        let mut written = self.written.clone();
+        written.insert(AUTO_ONLINE.to_string(), self.knobs.auto_online.word().to_string());
+        for name in PARAMETERS {
+            if let Some(value) = self.knobs.param(name) {
+                written.insert(format!("{}/{name}", facts::PARAMETERS), value);
+            }
+        }
+        let context = expect::Context {
+            version: subject.version,
+            hotremove: Some(subject.hotremove),
+            written: &written,
+            valid_zones: &valid_zones,
+        };
+        let base = expect::Base { snapshot: &self.base, layout: &self.base_layout };
+        Ok(expect::check(&self.layout, base, &self.now, &context))
+    }
+
+    pub(super) fn settled(&mut self, context: &Context, settled: &Settled) -> Judged {
+        self.observe(settled)?;
+        let mut findings = self.check(context)?;
+        if self.layout.dimms == self.base_layout.dimms && self.layout.blocks == self.base_layout.blocks {
+            findings.extend(facts::drift::back(&self.base, &self.now));
+        }
+        findings.extend(self.check_devices(&settled.devices));
+        findings.extend(self.check_pages(context, &settled.pages));
+        findings.extend(self.check_uevents(context, settled)?);
+        Ok(findings)
+    }
+
+    pub(super) fn observe(&mut self, settled: &Settled) -> Result<(), JudgeError> {
+        self.raw.apply(&settled.snapshot);
+        self.now = Snapshot::parse(&self.raw)?;
+        Ok(())
+    }
+
+    /// QEMU's list of DIMMs is the model's.
+    pub(super) fn check_devices(&self, devices: &[Device]) -> Vec<Finding> {
+        let show = |name: &str, d: &Dimm| {
+            format!("{name} at {:#x}, {:#x} bytes, slot {}, node {}", d.addr, d.size, d.slot, d.node)
+        };
+        let mut expected: Vec<String> = self.layout.dimms.iter().map(|(n, d)| show(n, d)).collect();
+        let mut seen: Vec<String> = devices.iter().map(|d| show(&d.name, &dimm(d, false))).collect();
+        expected.sort();
+        seen.sort();
+        if expected == seen {
+            return Vec::new();
+        }
+        let rule = "query-memory-devices lists the DIMMs that were plugged and not unplugged";
+        vec![Finding::new("qemu.dimms", "", expected.join("; "), seen.join("; "), rule)]
+    }
+
+    /// Page flags fit the states of the blocks, as they are (what they must be is checked elsewhere).
+    pub(super) fn check_pages(
+        &self,
+        context: &Context,
+        pages: &BTreeMap<u32, BTreeMap<u8, u64>>,
+    ) -> Vec<Finding> {
+        let seen = expect::overlay(&self.layout, &self.now);
+        let mut findings = Vec::new();
+        for (number, flags) in pages {
+            if let Some(block) = seen.blocks.get(number) {
+                findings.extend(expect::check_pages(context.subject.version, &seen, *number, block, flags));
+            }
+        }
+        findings
+    }
+
+    /// Exactly the uevents that the operations must have caused.
+    pub(super) fn check_uevents(&mut self, context: &Context, settled: &Settled) -> Judged {
+        let expected = std::mem::take(&mut self.expected);
+        let concurrent = std::mem::take(&mut self.concurrent);
+        if !context.uevents {
+            return Ok(Vec::new());
+        }
+        let numbers = self.last_seqnum.into_iter().chain(settled.uevents.iter().map(|u| u.seqnum));
+        let numbers: Vec<u64> = numbers.collect();
+        if settled.uevents_lost || numbers.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+            return Err(JudgeError::UeventsLost);
+        }
+        self.last_seqnum = numbers.last().copied();
+        let seen: Vec<policy::Event> = settled.uevents.iter().filter_map(policy::Event::of).collect();
+        Ok(policy::check_all_uevents(&seen, &expected, concurrent))
+    }
+
+    /// A case's own expectations, against the last observed state.
+    pub(super) fn blocks(&self, want: &Blocks) -> Vec<Finding> {
+        plain::blocks(want, &self.now)
+    }
+}
