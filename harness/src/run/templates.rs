@@ -2,8 +2,8 @@
 //!
 //! A template is a guest that has booted, loaded its modules and answered; nothing was plugged yet. Scenarios whose
 //! guests are the same in everything that shapes a boot (kernel, command line, machine, initramfs, QEMU, accelerator)
-//! share one. Templates of ordinary guests are kept in the cache, under a checksum of all of this; those of cases
-//! about the boot itself (`policy/`, or with kernel parameters of their own) are made anew in every run.
+//! share one. Templates are kept in the cache, under a checksum of all of this; but a case about boot policy is never
+//! judged from a template of an earlier run ([`about_boot_policy`]): these are made anew, or the guest boots.
 //!
 //! What forks of one template share though boots would not: the kernel's random placement (KASLR), the order of free
 //! pages and slab objects, the boot time. The random generator is reseeded in every fork. `--templates N` draws like
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use wire::Hello;
 
 /// Changes when what is saved, or how, changes.
-const FORMAT: &str = "memhp template 2";
+const FORMAT: &str = "memhp template 3";
 /// Bytes on disk that templates in the cache may take together.
 const LIMIT: u64 = 6 << 30;
 
@@ -63,8 +63,20 @@ pub fn key(host: &Host, planned: &Planned) -> Option<Key> {
     guest_of(&spec.layout()).iter().for_each(|arg| part(arg.as_bytes()));
     part(&(planned.seed % u64::from(host.templates.max(1))).to_le_bytes());
     let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let of_this_run = !planned.scenario.append.trim().is_empty() || planned.id.starts_with("policy/");
+    let of_this_run = about_boot_policy(&planned.id, &spec.boot.as_ref()?.cmdline);
     Some(Key { sha256, of_this_run })
+}
+
+/// Is the boot itself what is judged? So for all in `policy/`, and wherever the command line sets what decides the
+/// policy at boot. Other parameters (`memory_hotplug.*`, `movable_node`) only choose the rules for what comes later; a
+/// case that wants a policy as its starting point writes `auto_online_blocks`.
+fn about_boot_policy(id: &str, cmdline: &str) -> bool {
+    const DECIDE: [&str; 2] = ["memhp_default_state", "acpi_no_memhotplug"];
+    // The kernel takes a dash for an underscore in names (kernel/params.c:dash2underscore).
+    let names = cmdline
+        .split_whitespace()
+        .map(|word| word.trim_start_matches('"').split('=').next().unwrap_or_default().replace('-', "_"));
+    id.starts_with("policy/") || names.into_iter().any(|name| DECIDE.contains(&name.as_str()))
 }
 
 /// Which QEMU: path, size and time of change.
@@ -276,6 +288,22 @@ mod tests {
         assert!(!old.exists() && used.exists() && new.exists());
         evict(base.path(), 0).unwrap();
         assert!(used.exists() && !new.exists());
+    }
+
+    #[test]
+    fn boot_policy_is_known_by_folder_and_parameter() {
+        let about = |id, append: &str| about_boot_policy(id, &format!("quiet {append}"));
+        assert!(about("policy/x@k", ""));
+        assert!(!about("zone/policy/x@k", "movable_node memory_hotplug.online_policy=auto-movable"));
+        for word in [
+            "memhp_default_state=online",
+            "memhp-default-state=",
+            "\"memhp_default_state=a\"",
+            "acpi_no_memhotplug",
+        ] {
+            assert!(about("zone/x@k", word), "{word}");
+        }
+        assert!(!about("zone/x@k", "x.memhp_default_state=online"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod qemu;
 mod qmp;
 mod record;
 mod rundir;
+mod sparse;
 mod start;
 pub mod template;
 

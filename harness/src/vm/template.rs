@@ -16,6 +16,7 @@ use super::event::Event;
 use super::hub::{Deadline, WaitError};
 use super::inbox::Counters;
 use super::qmp::QmpError;
+use super::sparse;
 use super::start::{Spec, StartError, Vm};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use wire::Ask;
@@ -162,6 +162,10 @@ impl Vm {
             note,
             sha256: String::new(),
         };
+        for path in memory_files(dir)? {
+            let punched = File::options().read(true).write(true).open(&path).and_then(|f| sparse::punch(&f));
+            punched.map_err(|source| TemplateError::File { path, source })?;
+        }
         about.sha256 = checksum(dir, &state, &about)?;
         let template = Template { dir: dir.to_path_buf(), state, about };
         template.write()?;
@@ -321,42 +325,35 @@ fn checksum(dir: &Path, state: &[u8], about: &About) -> Result<String, TemplateE
     hasher.update(about);
     hasher.update((state.len() as u64).to_le_bytes());
     hasher.update(state);
-    let entries = std::fs::read_dir(dir).map_err(wrong(dir))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(wrong(dir))?.path();
-        files.extend(path.extension().is_some_and(|e| e == "ram").then_some(path));
-    }
-    files.sort();
-    for path in files {
+    for path in memory_files(dir)? {
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
         hash_memory(&path, &mut hasher).map_err(wrong(&path))?;
     }
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn hash_memory(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
-    const CHUNK: usize = 64 << 10;
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    hasher.update(size.to_le_bytes());
-    let (mut chunk, mut at) = (vec![0; CHUNK], 0);
-    while at < size {
-        // Where no more data follows, seeking for it is ENXIO.
-        at = match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
-            Ok(data) => data / CHUNK as u64 * CHUNK as u64,
-            Err(rustix::io::Errno::NXIO) => break,
-            Err(e) => return Err(e.into()),
-        };
-        let part = &mut chunk[..CHUNK.min(usize::try_from(size - at).unwrap_or(CHUNK))];
-        file.read_exact_at(part, at)?;
-        if part.iter().any(|byte| *byte != 0) {
-            hasher.update(at.to_le_bytes());
-            hasher.update(&*part);
-        }
-        at += part.len() as u64;
+/// The guest's memory.
+fn memory_files(dir: &Path) -> Result<Vec<PathBuf>, TemplateError> {
+    let wrong = |source| TemplateError::File { path: dir.to_path_buf(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        files.extend(path.extension().is_some_and(|e| e == "ram").then_some(path));
     }
-    Ok(())
+    files.sort();
+    Ok(files)
+}
+
+fn hash_memory(path: &Path, hasher: &mut Sha256) -> io::Result<()> {
+    let file = File::open(path)?;
+    hasher.update(file.metadata()?.len().to_le_bytes());
+    sparse::data(&file, 64 << 10, |at, chunk| {
+        if !sparse::is_zero(chunk) {
+            hasher.update(at.to_le_bytes());
+            hasher.update(chunk);
+        }
+        Ok(())
+    })
 }
 
 fn collect(mut stream: UnixStream) -> io::Result<Vec<u8>> {
