@@ -5,7 +5,8 @@
 
 use super::hub::{Deadline, Hub, State, WaitError};
 use super::inbox::{self, Counters, JobEnd, Push, brief};
-use std::io::{Read, Write};
+use super::trickle;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -256,17 +257,15 @@ fn write(mut stream: UnixStream, queue: &Receiver<Vec<u8>>) {
 fn read(mut stream: UnixStream, mut frames: FrameReader, hub: &Hub) {
     let mut bytes = [0u8; 64 * 1024];
     loop {
-        match stream.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(n) => frames.push(&bytes[..n]),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(_) => break, // the end of the connection as well
+        match trickle::read(&mut stream, &mut bytes) {
+            0 => break,
+            n => frames.push(&bytes[..n]),
         }
         let mut messages = Vec::new();
         while let Some(message) = frames.take::<Message>() {
             messages.push(message);
         }
-        // QEMU hands over one byte at a time: nobody is woken for less than a message.
+        // Nobody is woken for less than a message.
         if !messages.is_empty() {
             hub.post(|state| messages.into_iter().for_each(|message| state.agent.take(message)));
         }

@@ -5,8 +5,9 @@
 
 use super::hub::{Deadline, Hub, State, WaitError};
 use super::record::{Line, Lines, Record, Splitter};
+use super::trickle;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -165,11 +166,9 @@ fn read(mut stream: UnixStream, hub: &Hub) {
     let mut splitter = Splitter::default();
     let mut bytes = [0u8; 16 * 1024];
     loop {
-        let lines = match stream.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(n) => splitter.push(&bytes[..n]),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(_) => break, // the end of the connection as well
+        let lines = match trickle::read(&mut stream, &mut bytes) {
+            0 => break,
+            n => splitter.push(&bytes[..n]),
         };
         if !lines.is_empty() {
             hub.post(|state| lines.into_iter().for_each(|line| state.console.take(line)));

@@ -25,6 +25,7 @@ mod rundir;
 mod sparse;
 mod start;
 pub mod template;
+mod trickle;
 
 pub use args::{Accel, Boot, ColdDimm, Machine, NodeSpec, Ram};
 pub use channel::{Channel, ChannelError, Reply};
