@@ -1,6 +1,7 @@
 use super::*;
 use crate::vm::hub;
 use std::collections::BTreeMap;
+use std::io::Read;
 use wire::Uevent;
 
 /// The agent's side.
