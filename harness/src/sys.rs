@@ -1,12 +1,13 @@
 //! The only unsafe code of this crate: what must happen in a child between fork and exec.
 #![allow(unsafe_code)]
 
+use rustix::process::Signal;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
-/// Starts `command` in a process group of its own, killed by the kernel (SIGKILL) when the calling *thread* ends,
+/// Starts `command` in a process group of its own, sent `last` by the kernel when the calling *thread* ends,
 /// with the descriptors `inherit` left open in it (they stay close-on-exec in this process, so that no other
 /// child gets them).
 ///
@@ -15,12 +16,12 @@ use std::process::{Child, Command};
 ///
 /// # Errors
 /// What fork, the calls in the child, or exec say.
-pub(crate) fn spawn_bound(command: &mut Command, inherit: &[RawFd]) -> io::Result<Child> {
+pub(crate) fn spawn_bound(command: &mut Command, inherit: &[RawFd], last: Signal) -> io::Result<Child> {
     let parent = rustix::process::getpid();
     let inherit = inherit.to_vec();
     command.process_group(0);
     let prepare = move || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        rustix::process::set_parent_process_death_signal(Some(last))?;
         if rustix::process::getppid() != Some(parent) {
             return Err(io::Error::from(rustix::io::Errno::SRCH)); // the parent ended before the line above
         }

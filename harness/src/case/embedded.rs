@@ -1,3 +1,3 @@
-//! Case files and kernel definitions that are built into the binary (`build_cases.rs` writes the lists).
+//! Case files that are built into the binary (`build_cases.rs` writes the lists).
 
 include!(concat!(env!("OUT_DIR"), "/embedded_cases.rs"));

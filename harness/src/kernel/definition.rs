@@ -1,20 +1,12 @@
 //! Kernel definitions (kernels/*.yaml): what a kernel's name stands for. Pure but for reading a directory.
 
+use super::embedded::KERNELS;
 use super::error::{KernelError, at};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-
-/// The definitions that come with the command.
-const EMBEDDED: &[(&str, &str)] = &[
-    ("debian-5.10", include_str!("../../../kernels/debian-5.10.yaml")),
-    ("debian-6.1", include_str!("../../../kernels/debian-6.1.yaml")),
-    ("debian-6.12", include_str!("../../../kernels/debian-6.12.yaml")),
-    ("debian-6.18", include_str!("../../../kernels/debian-6.18.yaml")),
-    ("debian-7", include_str!("../../../kernels/debian-7.yaml")),
-];
 
 /// What is tested when no kernel is named.
 pub const DEFAULT: [&str; 2] = ["debian-6.1", "debian-6.12"];
@@ -52,9 +44,9 @@ pub struct Package {
 /// All definitions by name: those of the directory where one is given, else those that come with the command.
 pub(super) fn load(dir: Option<&Path>) -> Result<BTreeMap<String, Definition>, KernelError> {
     let Some(dir) = dir else {
-        return EMBEDDED
+        return KERNELS
             .iter()
-            .map(|(n, text)| Ok((n.to_string(), parse(&format!("{n}.yaml"), text)?)))
+            .map(|(file, text)| Ok((file.trim_end_matches(".yaml").to_string(), parse(file, text)?)))
             .collect();
     };
     let mut found = BTreeMap::new();

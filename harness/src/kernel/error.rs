@@ -1,5 +1,6 @@
 //! What can go wrong between a kernel's name and a kernel, and what is worth telling when nothing went wrong.
 
+use super::build::BuildError;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -154,6 +155,18 @@ pub enum KernelError {
         /// what is wrong
         why: String,
     },
+    /// It could not be built.
+    #[error(transparent)]
+    Build(#[from] Box<BuildError>),
+}
+
+impl From<BuildError> for KernelError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Kernel(error) => *error,
+            error => Self::Build(Box::new(error)),
+        }
+    }
 }
 
 impl KernelError {
@@ -286,6 +299,9 @@ impl KernelError {
     /// What was asked for is wrong; everything else is the host's or the archive's fault.
     pub fn is_usage(&self) -> bool {
         use KernelError as E;
+        if let E::Build(error) = self {
+            return error.is_usage();
+        }
         matches!(
             self,
             E::Unknown { .. }

@@ -9,7 +9,7 @@ use super::{Context, Kernel, Origin};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const BZIMAGE: &str = "arch/x86/boot/bzImage";
+pub(super) const BZIMAGE: &str = "arch/x86/boot/bzImage";
 
 /// A path as typed: a file, or a directory in which a kernel was built.
 pub(super) fn from_path(path: &Path, ctx: &Context<'_>) -> Result<Kernel, KernelError> {

@@ -6,6 +6,7 @@
 
 mod apt;
 mod archive;
+pub mod build;
 mod bzimage;
 mod cache;
 mod config;
@@ -13,6 +14,7 @@ mod deb;
 mod decompress;
 mod definition;
 mod elf;
+mod embedded;
 mod error;
 mod fetch;
 mod image;
@@ -129,12 +131,15 @@ pub struct Context<'a> {
     pub archive: Option<Archive>,
     /// Told what the user should know.
     pub notify: &'a dyn Fn(Notice),
+    /// What kernels are built with.
+    pub tools: build::Tools<'a>,
 }
 
 impl<'a> Context<'a> {
     /// The user's cache, the embedded definitions, the host's archive.
     pub fn new(notify: &'a dyn Fn(Notice)) -> Result<Self, KernelError> {
-        Ok(Self { cache: Cache::of_user()?, kernels_dir: None, archive: None, notify })
+        let tools = build::Tools::default();
+        Ok(Self { cache: Cache::of_user()?, kernels_dir: None, archive: None, notify, tools })
     }
 
     fn tell(&self, notice: Notice) {
@@ -143,8 +148,8 @@ impl<'a> Context<'a> {
 }
 
 /// Kernels for what was typed after `-k`, in its order, each once. A spec is a definition's name, `all` (every
-/// definition), else a path; a slash in front or `./` forces a path; `tree:DIR` is a build directory. Without a spec:
-/// [`DEFAULT`].
+/// definition), else a path; a slash in front or `./` forces a path; `tree:DIR` is a build directory that is brought up to
+/// date first. Without a spec: [`DEFAULT`].
 pub fn resolve(specs: &[String], ctx: &Context<'_>) -> Result<Vec<Kernel>, KernelError> {
     let definitions = definition::load(ctx.kernels_dir.as_deref())?;
     let mut wanted: Vec<Wanted<'_>> = Vec::new();
@@ -167,6 +172,10 @@ pub fn resolve(specs: &[String], ctx: &Context<'_>) -> Result<Vec<Kernel>, Kerne
             Wanted::Definition(name, _) if names.contains(name) => continue,
             Wanted::Definition(name, definition) => from_definition(name, definition, lock.get(name), ctx)?,
             Wanted::Path(path) => local::from_path(&path, ctx)?,
+            Wanted::Tree(path) => {
+                let dir = build::update(&path, &ctx.cache.dir("builds").join("logs"), &ctx.tools)?;
+                local::from_path(&dir, ctx)?
+            }
         };
         if names.insert(kernel.name.clone()) {
             kernels.push(kernel);
@@ -178,6 +187,7 @@ pub fn resolve(specs: &[String], ctx: &Context<'_>) -> Result<Vec<Kernel>, Kerne
 enum Wanted<'a> {
     Definition(&'a str, &'a Definition),
     Path(PathBuf),
+    Tree(PathBuf),
 }
 
 fn understand<'a>(
@@ -187,11 +197,14 @@ fn understand<'a>(
     if let Some((name, definition)) = definitions.get_key_value(spec) {
         return Ok(Wanted::Definition(name, definition));
     }
-    let path = Path::new(spec.strip_prefix("tree:").unwrap_or(spec));
+    if let Some(dir) = spec.strip_prefix("tree:") {
+        return Ok(Wanted::Tree(dir.into()));
+    }
+    let path = Path::new(spec);
     if path.exists() {
         return Ok(Wanted::Path(path.to_path_buf()));
     }
-    if spec.contains('/') || spec.starts_with("tree:") {
+    if spec.contains('/') {
         return Err(KernelError::Missing(path.to_path_buf()));
     }
     let names = definitions.keys().cloned().collect::<Vec<_>>().join(", ");

@@ -73,7 +73,7 @@ impl Process {
         let (started, start) = mpsc::channel();
         let (shared, posts) = (Arc::clone(&pid), Arc::clone(&hub));
         std::thread::Builder::new().name("qemu".into()).spawn(move || {
-            let child = crate::sys::spawn_bound(&mut command, &inherit);
+            let child = crate::sys::spawn_bound(&mut command, &inherit, Signal::KILL);
             match child {
                 Err(e) => drop(started.send(Err(e))),
                 Ok(child) => {

@@ -1,0 +1,192 @@
+//! `make` for a kernel: its command line, its environment, what its failure says.
+
+use super::complaint;
+use super::error::BuildError;
+use super::process;
+use super::step::{Step, Tools};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Programs that every kernel build starts, and Debian's packages of them.
+const NEEDED: [(&str, &str); 5] =
+    [("make", "make"), ("gcc", "gcc"), ("flex", "flex"), ("bison", "bison"), ("bc", "bc")];
+
+/// What would reach the build from the user's shell and is no part of the request.
+const STRAY: [&str; 22] = [
+    "MAKEFLAGS",
+    "GNUMAKEFLAGS",
+    "MFLAGS",
+    "MAKELEVEL",
+    "MAKEFILES",
+    "KBUILD_OUTPUT",
+    "KBUILD_EXTMOD",
+    "KCONFIG_CONFIG",
+    "KCONFIG_ALLCONFIG",
+    "KCFLAGS",
+    "KAFLAGS",
+    "KCPPFLAGS",
+    "HOSTCFLAGS",
+    "ARCH",
+    "SRCARCH",
+    "CROSS_COMPILE",
+    "LLVM",
+    "CC",
+    "HOSTCC",
+    "LD",
+    "LOCALVERSION",
+    "W",
+];
+
+/// Where distributions keep links named like compilers that lead to ccache.
+const CCACHE: [&str; 3] = ["/usr/lib/ccache", "/usr/lib64/ccache", "/usr/local/libexec/ccache"];
+
+/// Whether the build takes the user's environment: one of ours must not, one in the user's own tree must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Environment {
+    /// Only what the request says; time, user and host in the image are fixed, so that equal inputs make equal images.
+    Ours,
+    /// As `make` in the user's shell.
+    Users,
+}
+
+/// A call of make.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Make<'a> {
+    pub(super) tree: &'a Path,
+    /// The same as `tree` for a build in place.
+    pub(super) build_dir: &'a Path,
+    pub(super) environment: Environment,
+    pub(super) log: &'a Path,
+}
+
+impl Make<'_> {
+    /// Makes targets; an error carries the compiler's own message.
+    pub(super) fn run(&self, targets: &[&str], tools: &Tools<'_>) -> Result<(), BuildError> {
+        check_tools()?;
+        let what = format!("make {}", targets.join(" "));
+        self.announce(targets)?;
+        let status = process::run(&what, self.step(targets, tools.jobs), self.log, tools)?;
+        if status.success() {
+            return Ok(());
+        }
+        let text = std::fs::read(self.log).map_err(crate::kernel::error::at("reading", self.log))?;
+        let text = String::from_utf8_lossy(&text);
+        let begin = text.rfind(&self.heading(targets)).unwrap_or(0);
+        match complaint::of(&text[begin..]) {
+            complaint::Complaint::NoSpace => {
+                Err(BuildError::NoSpace { what, dir: self.build_dir.to_path_buf() })
+            }
+            complaint::Complaint::Message(message) => {
+                let message = if message.is_empty() { status.to_string() } else { message };
+                Err(BuildError::Make { what, message, log: self.log.to_path_buf() })
+            }
+        }
+    }
+
+    /// The line that begins this call's part of the log.
+    fn heading(&self, targets: &[&str]) -> String {
+        format!("memhp: make {} in {}\n", targets.join(" "), self.build_dir.display())
+    }
+
+    fn step(&self, targets: &[&str], jobs: usize) -> Step {
+        let mut argv: Vec<OsString> = vec!["make".into(), "-C".into(), self.tree.into()];
+        if self.tree != self.build_dir {
+            let mut out = OsString::from("O=");
+            out.push(self.build_dir);
+            argv.push(out);
+        }
+        // The output of one command stays together, also the message of one compiler.
+        argv.extend(["--output-sync=target".into(), format!("-j{jobs}").into()]);
+        argv.extend(targets.iter().map(OsString::from));
+        Step {
+            argv,
+            cwd: self.build_dir.to_path_buf(),
+            env: self.environment.variables(),
+            reads: vec![self.tree.to_path_buf()],
+            writes: vec![self.build_dir.to_path_buf()],
+        }
+    }
+
+    /// Writes the heading, so that the part of the log that belongs to this call can be found.
+    fn announce(&self, targets: &[&str]) -> Result<(), BuildError> {
+        use std::io::Write;
+        let file = std::fs::File::options().create(true).append(true).open(self.log);
+        let mut file = file.map_err(crate::kernel::error::at("opening", self.log))?;
+        let written = file.write_all(self.heading(targets).as_bytes());
+        Ok(written.map_err(crate::kernel::error::at("writing", self.log))?)
+    }
+}
+
+impl Environment {
+    fn variables(self) -> Vec<(OsString, Option<OsString>)> {
+        let mut all: Vec<(OsString, Option<OsString>)> = vec![("LC_ALL".into(), Some("C".into()))];
+        if let Some(path) = path_with_ccache() {
+            all.push(("PATH".into(), Some(path)));
+        }
+        match self {
+            Self::Users => all.extend(["MAKEFLAGS", "MFLAGS", "MAKELEVEL"].map(|n| (n.into(), None))),
+            Self::Ours => {
+                all.extend(STRAY.map(|n| (n.into(), None)));
+                let fixed = [
+                    ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
+                    ("KBUILD_BUILD_USER", "memhp"),
+                    ("KBUILD_BUILD_HOST", "memhp"),
+                    ("KBUILD_BUILD_VERSION", "1"),
+                ];
+                all.extend(fixed.map(|(n, v)| (n.into(), Some(v.into()))));
+            }
+        }
+        all
+    }
+}
+
+/// ccache's compilers first: as their names are the compilers', the commands that kbuild records stay the same.
+fn path_with_ccache() -> Option<OsString> {
+    on_path("ccache")?;
+    let dir = CCACHE.iter().map(Path::new).find(|d| d.join("gcc").exists())?;
+    let path = std::env::var_os("PATH")?;
+    let rest = std::env::split_paths(&path).filter(|d| d != dir);
+    std::env::join_paths(std::iter::once(dir.to_path_buf()).chain(rest)).ok()
+}
+
+fn check_tools() -> Result<(), BuildError> {
+    match NEEDED.iter().find(|(program, _)| on_path(program).is_none()) {
+        Some((program, package)) => Err(BuildError::NoTool { program, package }),
+        None => Ok(()),
+    }
+}
+
+/// Where a program is.
+pub(super) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(tree: &str, build_dir: &str, environment: Environment) -> Step {
+        let (tree, build_dir, log) = (Path::new(tree), Path::new(build_dir), Path::new("/log"));
+        Make { tree, build_dir, environment, log }.step(&["vmlinux"], 3)
+    }
+
+    #[test]
+    fn command_line_out_of_tree_and_in_place() {
+        let out = step("/src", "/b", Environment::Ours);
+        assert_eq!(out.argv, ["make", "-C", "/src", "O=/b", "--output-sync=target", "-j3", "vmlinux"]);
+        assert_eq!((out.reads, out.writes), (vec!["/src".into()], vec!["/b".into()]));
+        let in_place = step("/src", "/src", Environment::Users);
+        assert_eq!(in_place.argv, ["make", "-C", "/src", "--output-sync=target", "-j3", "vmlinux"]);
+    }
+
+    #[test]
+    fn the_users_shell_does_not_reach_our_builds() {
+        let get =
+            |e: Environment, name: &str| e.variables().into_iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        assert_eq!(get(Environment::Ours, "KCFLAGS"), Some(None));
+        assert_eq!(get(Environment::Ours, "KBUILD_BUILD_USER"), Some(Some("memhp".into())));
+        assert_eq!(get(Environment::Users, "KCFLAGS"), None);
+        assert_eq!(get(Environment::Users, "MAKEFLAGS"), Some(None));
+    }
+}
