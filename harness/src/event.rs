@@ -111,6 +111,9 @@ pub struct RunStart {
     pub accel: String,
     /// seed of all random choices
     pub seed: u64,
+    /// `I/N` where the run is a part of one (`--shard`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// kernels by name: identity as the kernel module records it (release, version, sha256, origin, config, detectors that are missing)
     pub kernels: BTreeMap<String, serde_json::Value>,
     /// kernels as the oracle sees them, by name; `memhp parse` judges with them
@@ -123,6 +126,9 @@ pub struct RunStart {
 pub struct Evidence {
     /// what the console says, but for what the case provokes
     pub complaints: Vec<Complaint>,
+    /// distinct messages of the console, sorted, without what differs from run to run; absent: not recorded
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Vec<String>>,
     /// what ended it that is not the kernel's
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,

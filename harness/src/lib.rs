@@ -5,6 +5,7 @@
 
 pub mod case;
 pub mod cli;
+pub mod compare;
 pub mod event;
 pub mod facts;
 pub mod finding;

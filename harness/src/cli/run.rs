@@ -265,6 +265,7 @@ fn start_of(
         qemu: host.qemu.version.to_string(),
         accel: host.accel.word().into(),
         seed: args.seed,
+        shard: args.shard.clone(),
         kernels: kernels.iter().map(|(k, _)| (k.name.clone(), identity(k))).collect::<BTreeMap<_, _>>(),
         subjects: kernels.iter().map(|(k, s)| (k.name.clone(), subject(s))).collect::<BTreeMap<_, _>>(),
     }

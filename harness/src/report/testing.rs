@@ -34,6 +34,7 @@ pub(crate) fn events() -> Vec<Event> {
         qemu: "7.2.22".into(),
         accel: "tcg".into(),
         seed: 1,
+        shard: None,
         kernels: BTreeMap::from([(
             "k".to_string(),
             json!({ "release": "6.12.1", "sha256": "ab".repeat(32), "config": { "KASAN": "y", "DETECT_HUNG_TASK": "y" } }),

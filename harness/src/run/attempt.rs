@@ -11,7 +11,7 @@ use super::templates::{self, Note, Place, Saved};
 use super::trouble::Trouble;
 use crate::event::{BlockFact, Evidence, Facts, Kind, ScenarioEnd};
 use crate::finding::Finding;
-use crate::verdict::{Complaint, Provokes, Verdict, triage};
+use crate::verdict::{Complaint, Provokes, Verdict, messages, triage};
 use crate::vm::template::Template;
 use crate::vm::{ChannelError, Deadline, Ram, StartError, Vm, WaitError};
 use std::sync::Arc;
@@ -285,6 +285,7 @@ fn steps(
     let trouble = result.err();
     let evidence = Evidence {
         complaints,
+        messages: Some(messages(remains.console.as_bytes())),
         trouble: trouble.as_ref().and_then(Trouble::not_the_kernels),
         own: trouble.as_ref().and_then(Trouble::the_kernels),
         starved,

@@ -5,6 +5,8 @@ use crate::event::ScenarioEnd;
 
 /// Wrong command line, or nothing selected.
 pub const USAGE: i32 = 2;
+/// Something was not judged.
+pub const NOT_JUDGED: i32 = 3;
 /// What stops `git bisect run`: a wrong command line or a missing tool must not count as bad.
 pub const STOP_BISECTION: i32 = 128;
 
@@ -78,7 +80,7 @@ pub fn exit_status<'a>(ends: impl IntoIterator<Item = &'a ScenarioEnd>, options:
         Mode::Bisect if not_judged || !any(Verdict::Pass) => 125,
         Mode::Bisect => 0,
         _ if ends.iter().any(|e| e.verdict == Verdict::Fail && e.known.is_none()) => 1,
-        _ if not_judged => 3,
+        _ if not_judged => NOT_JUDGED,
         Mode::Kselftest if all_skipped => 4,
         _ => 0,
     }

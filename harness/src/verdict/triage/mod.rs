@@ -12,6 +12,7 @@ mod place;
 use crate::case::schema::Provoked;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 pub use line::stable;
 
@@ -121,6 +122,12 @@ pub fn triage(console: &[u8], provokes: &Provokes) -> Vec<Complaint> {
         is_new
     });
     complaints
+}
+
+/// Distinct messages of a console, sorted, without what differs from run to run: what two runs are compared by.
+pub fn messages(console: &[u8]) -> Vec<String> {
+    let texts: BTreeSet<String> = line::messages(console).iter().map(|m| stable(&m.text)).collect();
+    texts.into_iter().filter(|text| !text.is_empty()).collect()
 }
 
 /// The live alarm: one line at a time.
