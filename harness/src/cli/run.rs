@@ -156,7 +156,8 @@ impl Session<'_> {
                     self.took.insert(durations::name(&planned.id).to_string(), end.duration_ns);
                 }
                 if end.boot.as_deref() == Some("fork") {
-                    self.forked.push((planned.clone(), end.clone()));
+                    let (planned, end) = (planned.clone(), end.clone());
+                    self.forked.push(Forked { planned, end, trail: remains.trail });
                 }
                 self.ends.push(end.clone());
                 self.say(Some((&planned.id, planned.round)), Kind::ScenarioEnd(end))

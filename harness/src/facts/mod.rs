@@ -7,6 +7,7 @@
 mod baseline;
 pub mod drift;
 mod error;
+mod exact;
 pub mod expect;
 mod parse_blocks;
 mod parse_pagetypes;
@@ -24,6 +25,7 @@ mod tests_findings;
 mod watch;
 
 pub use error::FactError;
+pub use exact::exact;
 pub use parse_blocks::{BlockFacts, NodeFacts};
 pub use parse_pagetypes::{FreePages, PageTypes};
 pub use parse_proc::Region;

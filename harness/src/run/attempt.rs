@@ -8,6 +8,7 @@ use super::plan::Planned;
 use super::rejudge;
 use super::spec;
 use super::templates::{self, Note, Place, Saved};
+use super::trail::Trail;
 use super::trouble::Trouble;
 use crate::event::{BlockFact, Evidence, Facts, Kind, ScenarioEnd};
 use crate::finding::Finding;
@@ -38,6 +39,8 @@ pub struct Remains {
     pub agent: String,
     /// qemu.args
     pub qemu: String,
+    /// what was judged, for comparing it with another run
+    pub trail: Trail,
 }
 
 /// How a scenario's guest comes up.
@@ -277,7 +280,7 @@ fn steps(
     } else if result.is_err() {
         vm.console().wait_quiet(Duration::from_millis(300), Deadline::within(Duration::from_secs(3)));
     }
-    let remains = remains(vm, fork_of.as_deref());
+    let mut remains = remains(vm, fork_of.as_deref());
     let complaints = triage(remains.console.as_bytes(), &planned.provokes);
     if let Some(missed) = missed {
         result = Err(missed);
@@ -296,6 +299,8 @@ fn steps(
     end.known = host.known.as_ref().and_then(|known| {
         rejudge::known_issue(known, &planned.id, &planned.subject, &end, &findings, &evidence)
     });
+    remains.trail = std::mem::take(&mut engine.trail);
+    remains.trail.end(engine.judge());
     drop(engine);
     log(Kind::Evidence(evidence));
     (end, remains)
@@ -330,6 +335,7 @@ fn remains(vm: &Vm, fork_of: Option<&Saved>) -> Remains {
         qmp: vm.qmp().log(),
         agent: vm.channel().log(),
         qemu: vm.proof().to_string(),
+        trail: Trail::default(),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod schedule;
 pub mod select;
 pub mod spec;
 pub mod templates;
+pub mod trail;
 mod trouble;
 
 pub use trouble::Trouble;

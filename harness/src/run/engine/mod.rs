@@ -13,6 +13,7 @@ use super::judge::Judge;
 use super::observation::*;
 use super::scan;
 use super::select::select;
+use super::trail::Trail;
 use super::trouble::Trouble;
 use crate::case::schema::{self, Order, Step};
 use crate::case::units::{self, Amount};
@@ -64,6 +65,8 @@ pub struct Engine<'a> {
     pub findings: Vec<Finding>,
     /// outcome of each unplug
     pub unplugs: Vec<String>,
+    /// what was judged
+    pub trail: Trail,
 }
 
 impl<'a> Engine<'a> {
@@ -84,6 +87,7 @@ impl<'a> Engine<'a> {
             scanned: BTreeMap::new(),
             findings: Vec::new(),
             unplugs: Vec::new(),
+            trail: Trail::default(),
         }
     }
 
@@ -163,6 +167,7 @@ impl<'a> Engine<'a> {
         let step = self.path[1..].join(".");
         let step = if step.is_empty() { self.path[0].clone() } else { step };
         let judged = self.judge.take(&observation);
+        self.trail.note(&step, &observation, &self.judge);
         (self.log)(Kind::Observation { step: step.clone(), data: super::observation::to_map(&observation) });
         let findings = judged.map_err(|e| Trouble::Error(e.to_string()))?;
         if findings.is_empty() {

@@ -86,6 +86,8 @@ struct State {
     last_seqnum: Option<u64>,
     unplugging: Vec<String>,
     racing: BTreeMap<String, Dimm>,
+    /// more than one outcome was right of something that happened, or steps raced
+    luck: bool,
 }
 
 impl Judge {
@@ -153,6 +155,7 @@ impl Judge {
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
             unplugging: Vec::new(),
             racing: BTreeMap::new(),
+            luck: false,
         };
         let findings = state.check(&self.context)?;
         self.state = Some(state);
@@ -182,6 +185,11 @@ impl Judge {
     /// Is it online, in the model?
     pub fn is_online(&self, number: u32) -> bool {
         self.block(number).is_some_and(|b| b.state == BlockState::Online)
+    }
+
+    /// Of something that happened more than one outcome was right: another run may go another way from there.
+    pub fn luck(&self) -> bool {
+        self.state.as_ref().is_some_and(|s| s.luck)
     }
 
     fn block(&self, number: u32) -> Option<&Block> {

@@ -68,6 +68,8 @@ impl State {
                 "the case says so",
             )]);
         }
+        let right = |outcome: &Outcome| ended.want.is_empty() || ended.want.contains(outcome);
+        self.luck |= possible.iter().filter(|(outcome, _)| right(outcome)).count() > 1;
         let mut findings = Vec::new();
         let osts: Vec<(u64, u64)> = ending.osts.iter().map(|(a, b)| (u64::from(*a), u64::from(*b))).collect();
         if osts != ended.osts {
@@ -92,6 +94,7 @@ impl State {
     /// The model takes over what came out of plugs that raced with other steps.
     pub(super) fn raced(&mut self, settled: &Settled, dimms: &[String]) -> Judged {
         self.observe(settled)?;
+        self.luck = true;
         let mut findings = Vec::new();
         for name in dimms {
             let Some(dimm) = self.racing.remove(name) else { continue };

@@ -66,6 +66,9 @@ impl State {
             let rules: Vec<String> = permitted.allowed.iter().map(|a| a.ruling.to_string()).collect();
             return Ok(vec![Finding::new(fact, subject_of, expected.join(" or "), seen, rules.join("; "))]);
         };
+        let wanted = |a: &&policy::Allowed| write.want.is_empty() || write.want.contains(&code(&a.outcome));
+        let usual = permitted.allowed.iter().filter(wanted).filter(|a| !a.only_under_pressure).count();
+        self.luck |= usual > 1 || allowed.only_under_pressure;
         let before = self.layout.blocks.get(&write.block).map_or(BlockState::Offline, |b| b.state);
         self.expected.push(policy::expect_write(write.block, before, &allowed.outcome));
         match write.attribute {
@@ -79,6 +82,7 @@ impl State {
 
     /// Writes that overlapped are right if they are in some order; the order of their ends is tried first.
     pub(super) fn overlapping(&mut self, context: &Context, writes: &[BlockWrite]) -> Judged {
+        self.luck |= writes.len() > 1;
         self.concurrent |= writes.len() > 1 || !self.expected.is_empty();
         let mut first: Option<Vec<Finding>> = None;
         for order in orders(writes.len()) {
