@@ -14,6 +14,8 @@ pub mod kernel;
 pub mod policy;
 pub mod report;
 pub mod run;
+pub mod sandbox;
+pub mod series;
 pub mod sys;
 pub mod verdict;
 pub mod version;

@@ -17,6 +17,7 @@ mod update;
 
 pub use error::BuildError;
 pub use fragment::Fragment;
+pub(crate) use process::run as run_step;
 pub use step::{Direct, Progress, Quiet, Runner, Step, Stop, Tools};
 pub use took::{NotTaken, Why};
 pub use tree::is_configured_source;
@@ -166,7 +167,7 @@ fn read_config(path: &Path) -> Result<Config, BuildError> {
 
 fn make(tree: &Path, build_dir: &Path, targets: &[&str], tools: &Tools<'_>) -> Result<(), BuildError> {
     let build_dir = tree::directory(build_dir)?;
-    let log = build_dir.join(LOG);
+    let log = tools.log.clone().unwrap_or_else(|| build_dir.join(LOG));
     Make { tree, build_dir: &build_dir, environment: Environment::Ours, log: &log }.run(targets, tools)
 }
 

@@ -23,7 +23,7 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 const GRACE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Runs it with standard output and error appended to the log; its exit status.
-pub(super) fn run(what: &str, step: Step, log: &Path, tools: &Tools<'_>) -> Result<ExitStatus, BuildError> {
+pub(crate) fn run(what: &str, step: Step, log: &Path, tools: &Tools<'_>) -> Result<ExitStatus, BuildError> {
     if let Some(signal) = tools.stop.signal() {
         return Err(BuildError::Stopped(signal));
     }
@@ -46,6 +46,10 @@ pub(super) fn run(what: &str, step: Step, log: &Path, tools: &Tools<'_>) -> Resu
     tools.progress.begin(what);
     let ended = wait(what, &mut group, &mut Tail::new(log, begin), log, tools);
     tools.progress.end();
+    if ended.is_ok() {
+        let (what, log) = (what.to_string(), log.to_path_buf());
+        tools.runner.ended().map_err(|why| BuildError::Watch { what, why, log })?;
+    }
     ended
 }
 

@@ -32,6 +32,12 @@ pub trait Runner: Sync {
     fn watch(&self, _group: u32) -> Result<(), String> {
         Ok(())
     }
+
+    /// Asked when a step has ended by itself, before anything it wrote is read: an error is as one of
+    /// [`Runner::watch`].
+    fn ended(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Runs steps as they are.
@@ -90,6 +96,9 @@ pub struct Tools<'a> {
     pub jobs: usize,
     /// The longest that one step may take.
     pub limit: std::time::Duration,
+    /// Where everything that is said goes; `None`: a file in the build directory. Foreign code could put something
+    /// else in that file's place.
+    pub log: Option<PathBuf>,
 }
 
 impl Default for Tools<'_> {
@@ -101,6 +110,7 @@ impl Default for Tools<'_> {
             stop: Stop::default(),
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             limit: std::time::Duration::from_secs(6 * 3600),
+            log: None,
         }
     }
 }
