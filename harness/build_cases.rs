@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Writes `OUT_DIR/embedded_cases.rs` with `CASES`, and `OUT_DIR/embedded_kernels.rs` with `KERNELS` and `FRAGMENTS`:
+/// Writes `OUT_DIR/embedded_cases.rs` with `CASES` and `RULES`, and `OUT_DIR/embedded_kernels.rs` with `KERNELS` and `FRAGMENTS`:
 /// (path below their directory, content), sorted.
 pub(crate) fn embed(project: &Path, out_dir: &Path) -> io::Result<()> {
     let mut code = String::new();
     list(&mut code, "CASES", "Case files and known issues", &project.join("cases"), "yaml")?;
+    list(&mut code, "RULES", "udev rules", &project.join("images/udev/rules"), "rules")?;
     fs::write(out_dir.join("embedded_cases.rs"), &code)?;
     code.clear();
     list(&mut code, "KERNELS", "Kernel definitions", &project.join("kernels"), "yaml")?;

@@ -20,7 +20,7 @@ const KEYRINGS: [&str; 2] =
 
 /// A private apt.
 #[derive(Debug)]
-pub(super) struct Apt {
+pub(crate) struct Apt {
     dir: PathBuf,
     archive: Archive,
     suites: BTreeSet<String>,
@@ -28,7 +28,7 @@ pub(super) struct Apt {
 
 impl Apt {
     /// Makes the directory ready. Without an archive given, the host's is found.
-    pub(super) fn open(dir: &Path, archive: Option<&Archive>) -> Result<Self, KernelError> {
+    pub(crate) fn open(dir: &Path, archive: Option<&Archive>) -> Result<Self, KernelError> {
         for sub in ["lists/partial", "cache/archives/partial"] {
             let path = dir.join(sub);
             fs::create_dir_all(&path).map_err(at("creating", &path))?;
@@ -43,7 +43,7 @@ impl Apt {
     }
 
     /// Fetches the package list of a suite, which the other questions can then be asked about.
-    pub(super) fn update(&mut self, suite: &str) -> Result<(), KernelError> {
+    pub(crate) fn update(&mut self, suite: &str) -> Result<(), KernelError> {
         write(&self.dir.join("sources.list"), &self.archive.source_line(suite))?;
         self.run("apt-get", &["update"], UPDATE)?;
         self.suites.insert(suite.to_string());
@@ -82,8 +82,16 @@ impl Apt {
         })
     }
 
+    /// The newest version of a package in the suites that were updated; `None` where they have none (a virtual package).
+    pub(crate) fn newest(&self, package: &str) -> Result<Option<Stanza>, KernelError> {
+        let listed = archive::parse_madison(&self.run("apt-cache", &["madison", package], ASK)?);
+        let versions = listed.iter().filter(|c| c.package == package).map(|c| c.version.as_str());
+        let newest = versions.max_by(|a, b| archive::compare_versions(a, b));
+        newest.map(|version| self.show(package, version)).transpose()
+    }
+
     /// Downloads into a directory, which is checked by apt against the signed list.
-    pub(super) fn download(&self, package: &str, version: &str, into: &Path) -> Result<PathBuf, KernelError> {
+    pub(crate) fn download(&self, package: &str, version: &str, into: &Path) -> Result<PathBuf, KernelError> {
         let dir = into.join(package);
         fs::create_dir_all(&dir).map_err(at("creating", &dir))?;
         let wanted = format!("{package}={version}");

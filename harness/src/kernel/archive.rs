@@ -148,7 +148,7 @@ pub(super) fn newest<'a>(candidates: &'a [Candidate], suites: &[String]) -> Opti
 
 /// One paragraph of a package list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stanza {
+pub(crate) struct Stanza {
     /// The package itself.
     pub file: PackageFile,
     /// Names in Depends and Pre-Depends, without versions.

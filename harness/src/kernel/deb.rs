@@ -1,6 +1,7 @@
 //! Takes the image, the configuration and the modules out of Debian kernel packages, without dpkg.
 
 use super::error::{KernelError, at};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,65 @@ pub(super) const MODULES: &str = "modules";
 
 /// Unpacks what belongs to `release` from one package file into a directory.
 pub(super) fn unpack(deb: &Path, release: &str, into: &Path) -> Result<(), KernelError> {
+    each_entry(deb, &mut |path, entry| {
+        let Some(place) = place(path, release).filter(|_| entry.header().entry_type().is_file()) else {
+            return Ok(());
+        };
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(Failed::Archive)?;
+        write(&into.join(place), content).map_err(Failed::File)
+    })
+}
+
+/// Something in a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Packed {
+    /// a regular file
+    File(Vec<u8>),
+    /// a symbolic link, and its target
+    Link(String),
+}
+
+/// The files and links of a package whose path, without its first slash, is wanted.
+pub(crate) fn read(
+    deb: &Path,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Packed>, KernelError> {
+    let mut found = BTreeMap::new();
+    each_entry(deb, &mut |path, entry| {
+        let Some(name) = path.to_str() else { return Ok(()) };
+        let name = name.strip_prefix("./").unwrap_or(name).to_string();
+        if !wanted(&name) {
+            return Ok(());
+        }
+        let kind = entry.header().entry_type();
+        if kind.is_file() {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).map_err(Failed::Archive)?;
+            found.insert(name, Packed::File(content));
+        } else if kind.is_symlink() {
+            let target = entry.link_name().map_err(Failed::Archive)?;
+            let target = target.map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
+            found.insert(name, Packed::Link(target));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A damaged archive told apart from a disk that is full.
+enum Failed {
+    Archive(io::Error),
+    File(KernelError),
+}
+
+type Entry<'a, 'b> = tar::Entry<'a, Box<dyn Read + 'b>>;
+
+/// Shows every entry of a package's data to `visit`.
+fn each_entry(
+    deb: &Path,
+    visit: &mut dyn FnMut(&Path, &mut Entry<'_, '_>) -> Result<(), Failed>,
+) -> Result<(), KernelError> {
     let broken = |why: String| KernelError::Deb { path: deb.to_path_buf(), why };
     let file = File::open(deb).map_err(at("opening", deb))?;
     let mut members = ar::Archive::new(io::BufReader::new(file));
@@ -28,7 +88,7 @@ pub(super) fn unpack(deb: &Path, release: &str, into: &Path) -> Result<(), Kerne
             ".zst" => Box::new(zstd::stream::read::Decoder::new(member).map_err(|e| broken(e.to_string()))?),
             other => return Err(broken(format!("data.tar{other} is packed in an unknown way"))),
         };
-        return unpack_tar(data, release, into).map_err(|e| match e {
+        return each_of_tar(data, visit).map_err(|e| match e {
             Failed::Archive(e) => broken(e.to_string()),
             Failed::File(e) => e,
         });
@@ -36,23 +96,15 @@ pub(super) fn unpack(deb: &Path, release: &str, into: &Path) -> Result<(), Kerne
     Err(broken("not a Debian package: it has no data.tar".into()))
 }
 
-/// A damaged archive told apart from a disk that is full.
-enum Failed {
-    Archive(io::Error),
-    File(KernelError),
-}
-
-fn unpack_tar(data: impl Read, release: &str, into: &Path) -> Result<(), Failed> {
+fn each_of_tar<'b>(
+    data: Box<dyn Read + 'b>,
+    visit: &mut dyn FnMut(&Path, &mut Entry<'_, '_>) -> Result<(), Failed>,
+) -> Result<(), Failed> {
     let mut archive = tar::Archive::new(data);
     for entry in archive.entries().map_err(Failed::Archive)? {
         let mut entry = entry.map_err(Failed::Archive)?;
         let path = entry.path().map_err(Failed::Archive)?.into_owned();
-        let Some(place) = place(&path, release).filter(|_| entry.header().entry_type().is_file()) else {
-            continue;
-        };
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(Failed::Archive)?;
-        write(&into.join(place), content).map_err(Failed::File)?;
+        visit(&path, &mut entry)?;
     }
     Ok(())
 }

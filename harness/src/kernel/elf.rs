@@ -3,12 +3,13 @@
 /// `EM_X86_64`
 pub(super) const X86_64: u16 = 62;
 const PT_NOTE: u32 = 4;
+const DT_NEEDED: u64 = 1;
 /// XEN_ELFNOTE_PHYS32_ENTRY: the address at which a loader may enter the kernel in 32-bit mode (PVH).
 const PHYS32_ENTRY: u32 = 18;
 
 /// Kind of an ELF file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// a relocatable object: a kernel module
     Relocatable,
     /// an executable: perhaps a kernel
@@ -19,7 +20,7 @@ pub(super) enum Kind {
 
 /// A 64-bit little-endian ELF file, of any machine.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Elf<'a> {
+pub(crate) struct Elf<'a> {
     data: &'a [u8],
     /// `e_machine`
     pub machine: u16,
@@ -49,7 +50,7 @@ pub(super) fn machine_name(data: &[u8]) -> Option<String> {
 
 impl<'a> Elf<'a> {
     /// `None` where this is no 64-bit little-endian ELF file.
-    pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(data: &'a [u8]) -> Option<Self> {
         if !data.starts_with(b"\x7fELF\x02\x01") {
             return None;
         }
@@ -93,6 +94,20 @@ impl<'a> Elf<'a> {
             let rest = called.strip_prefix(name.as_bytes())?;
             if rest.first() == Some(&0) { content(at) } else { None }
         })
+    }
+}
+
+impl Elf<'_> {
+    /// Names of the shared libraries that it is linked with (DT_NEEDED), by its sections: what was stripped of them is
+    /// none of a distribution's.
+    pub(crate) fn needed(&self) -> Vec<String> {
+        let (Some(dynamic), Some(strings)) = (self.section(".dynamic"), self.section(".dynstr")) else {
+            return Vec::new();
+        };
+        let entries = dynamic.chunks_exact(16).filter(|e| number(e, 0, 8) == Some(DT_NEEDED));
+        let names = entries.filter_map(|e| strings.get(usize::try_from(number(e, 8, 8)?).ok()?..));
+        let texts = names.filter_map(|n| n.split(|b| *b == 0).next());
+        texts.map(|t| String::from_utf8_lossy(t).into_owned()).collect()
     }
 }
 

@@ -4,16 +4,16 @@
 //! that touches the host: it reads files, runs apt and keeps what it got in a cache. Reading formats is pure and in
 //! modules of their own (config, bzimage, elf, image, archive).
 
-mod apt;
-mod archive;
+pub(crate) mod apt;
+pub(crate) mod archive;
 pub mod build;
 mod bzimage;
 mod cache;
 mod config;
-mod deb;
+pub(crate) mod deb;
 mod decompress;
 mod definition;
-mod elf;
+pub(crate) mod elf;
 mod embedded;
 mod error;
 mod fetch;
@@ -32,7 +32,7 @@ pub use lock::{Lock, PackageFile, Pin};
 pub use modules::{Module, Modules};
 
 use crate::version::Version;
-use error::at;
+pub(crate) use error::at;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

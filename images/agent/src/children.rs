@@ -114,6 +114,11 @@ impl Kid {
         self.pidfd.try_clone().map(Killer).map_err(io_failed("duplicate a pidfd"))
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> i32 {
+        pid_of(&self.child).as_raw_pid()
+    }
+
     /// Kills it and everything in its group.
     pub(crate) fn kill_group(&self) -> Result<(), Errno> {
         rustix::process::kill_process_group(pid_of(&self.child), Signal::KILL)
@@ -130,7 +135,12 @@ impl Kid {
 impl Killer {
     /// SIGKILL.
     pub(crate) fn kill(&self) -> Result<(), Errno> {
-        pidfd_send_signal(&self.0, Signal::KILL)
+        self.send(Signal::KILL)
+    }
+
+    /// Any signal.
+    pub(crate) fn send(&self, signal: Signal) -> Result<(), Errno> {
+        pidfd_send_signal(&self.0, signal)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::outbox::{failed, io_failed, refused};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -124,4 +125,13 @@ pub(crate) fn mount(source: &str, target: &str, fstype: &str, data: &str) -> Res
     let flags = rustix::mount::MountFlags::empty();
     rustix::mount::mount(source, target, fstype, flags, data.as_c_str())
         .map_err(failed(format_args!("mount {fstype} on {target}")))
+}
+
+/// Makes a cgroup below the root with the memory controller, where it is missing, and sets its limits.
+pub(crate) fn cgroup(name: &str, limits: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let root = crate::manner::CGROUPS;
+    write(&format!("{root}/cgroup.subtree_control"), "+memory")?;
+    let dir = format!("{root}/{name}");
+    std::fs::create_dir_all(&dir).map_err(io_failed(format_args!("mkdir {dir}")))?;
+    limits.iter().try_for_each(|(file, text)| write(&format!("{dir}/{file}"), text))
 }

@@ -10,6 +10,7 @@ mod glob;
 mod hold;
 mod job;
 mod kthreads;
+mod manner;
 mod outbox;
 mod pageflags;
 mod port;
@@ -31,6 +32,12 @@ fn main() {
     if let [_, mode, what] = args.as_slice() {
         if mode == "hold" && setup::marked() == Ok(true) {
             std::process::exit(hold::run(what));
+        }
+    }
+    if let [_, mode, manner, program @ ..] = args.as_slice() {
+        if mode == "run" && setup::marked() == Ok(true) {
+            eprintln!("memhp-agent: {}", manner::run(manner, program));
+            std::process::exit(127);
         }
     }
     if std::process::id() != 1 {

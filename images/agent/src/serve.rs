@@ -153,6 +153,9 @@ impl Agent {
             Ask::Release { job } => self.jobs.command(job, id, Command::Release).map(|()| Reply::Later),
             Ask::Verify { job } => self.jobs.command(job, id, Command::Verify).map(|()| Reply::Later),
             Ask::Frames { job } => self.jobs.command(job, id, Command::Frames).map(|()| Reply::Later),
+            Ask::Signal { job, signal } => self.jobs.program(job)?.signal(signal).map(done),
+            Ask::Process { job } => self.jobs.program(job)?.pid().map(|pid| Reply::Now(Answer::Process(pid))),
+            Ask::Cgroup { name, limits } => files::cgroup(&name, &limits).map(done),
             Ask::ScanPages { pfn, count } => {
                 self.later(id, move || pageflags::count(pfn, count).map(Answer::Flags))
             }

@@ -132,6 +132,35 @@ impl Region {
         }
     }
 
+    /// Private anonymous memory that the kernel is asked to back with huge pages of `huge` bytes, aligned to them.
+    pub(crate) fn huge(bytes: usize, huge: usize) -> Result<Self, Errno> {
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: a new mapping at an address of the kernel's choice; nothing else refers to it.
+        let first = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), bytes + huge, prot, flags)? };
+        let head = (first as usize).next_multiple_of(huge) - first as usize;
+        // SAFETY: both ends are parts of the mapping just made, and the value returned does not have them.
+        let at = unsafe {
+            let at = first.cast::<u8>().add(head);
+            if head > 0 {
+                rustix::mm::munmap(first, head)?;
+            }
+            rustix::mm::munmap(at.add(bytes).cast(), huge - head)?;
+            at
+        };
+        let region = Self { at: at.cast(), bytes };
+        // SAFETY: the range is this mapping; the advice does not change its content.
+        unsafe { rustix::mm::madvise(at.cast(), bytes, Advice::LinuxHugepage)? };
+        Ok(region)
+    }
+
+    /// Private memory in pages of the kernel's pool of huge pages; fails with ENOMEM where it has too few.
+    pub(crate) fn hugetlb(bytes: usize) -> Result<Self, Errno> {
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::HUGETLB);
+        // SAFETY: a new mapping at an address of the kernel's choice; nothing else refers to it.
+        let at = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), bytes, prot, flags)? };
+        Ok(Self { at: at.cast(), bytes })
+    }
+
     /// A file, shared.
     pub(crate) fn file(fd: impl AsFd, bytes: usize) -> Result<Self, Errno> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;

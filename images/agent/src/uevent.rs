@@ -18,6 +18,8 @@ const KERNEL_GROUP: u32 = 1;
 pub(crate) struct Uevents {
     fd: OwnedFd,
     buffer: Vec<u8>,
+    /// events of a storm since the last one that was told
+    skipped: u64,
 }
 
 impl Uevents {
@@ -27,7 +29,7 @@ impl Uevents {
         let fd = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
         rustix::net::sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER)?;
         bind(&fd, &SocketAddrNetlink::new(0, KERNEL_GROUP))?;
-        Ok(Self { fd, buffer: vec![0; 16 << 10] }) // UEVENT_BUFFER_SIZE is 2 KiB plus the devpath
+        Ok(Self { fd, buffer: vec![0; 16 << 10], skipped: 0 }) // UEVENT_BUFFER_SIZE is 2 KiB plus the devpath
     }
 
     /// For poll.
@@ -53,7 +55,11 @@ impl Uevents {
             };
             let t_ns = now_ns();
             match parse(&self.buffer[..n], t_ns) {
-                Some(event) => sink(Message::Uevent(event)),
+                Some(event) if of_storm(&event) => self.skipped += 1,
+                Some(event) => {
+                    let skipped = std::mem::take(&mut self.skipped);
+                    sink(Message::Uevent(Uevent { skipped, ..event }));
+                }
                 None => {
                     let text =
                         format!("not a uevent: {:?}", String::from_utf8_lossy(&self.buffer[..n.min(200)]));
@@ -62,6 +68,10 @@ impl Uevents {
             }
         }
     }
+}
+
+fn of_storm(event: &Uevent) -> bool {
+    event.env.get("SYNTH_UUID").is_some_and(|uuid| uuid == wire::STORM_UUID)
 }
 
 /// `ACTION@DEVPATH`, then `KEY=VALUE`s, each ended by a zero byte (lib/kobject_uevent.c:kobject_uevent_env).
@@ -77,7 +87,7 @@ fn parse(datagram: &[u8], t_ns: u64) -> Option<Uevent> {
     let seqnum = env.remove("SEQNUM")?.parse().ok()?;
     (env.remove("ACTION")? == action).then_some(())?;
     (env.remove("DEVPATH")? == devpath).then_some(())?;
-    Some(Uevent { t_ns, seqnum, action: action.into(), devpath: devpath.into(), env })
+    Some(Uevent { t_ns, seqnum, action: action.into(), devpath: devpath.into(), env, skipped: 0 })
 }
 
 #[cfg(test)]
@@ -99,6 +109,14 @@ mod tests {
             ("X".to_owned(), "a=b".to_owned()),
         ]);
         assert_eq!(event.env, rest);
+    }
+
+    #[test]
+    fn events_of_a_storm_are_told_from_others() {
+        let with = |rest: &str| parse(&[ONLINE, rest.as_bytes()].concat(), 0).is_some_and(|e| of_storm(&e));
+        assert!(with(&format!("SYNTH_UUID={}\0", wire::STORM_UUID)));
+        assert!(!with("SYNTH_UUID=0\0"));
+        assert!(!with(""));
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub use frame::{FrameError, FrameReader, encode};
 pub use message::*;
 
 /// Version of this protocol; [`Hello`] carries it, and a harness refuses another one.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The word that must stand on the guest's command line: the agent refuses to run as PID 1 without it.
 pub const MARKER: &str = "memhp.agent=1";
+
+/// Marks the uevents of a [`Job::Storm`] (SYNTH_UUID; Documentation/ABI/testing/sysfs-uevent).
+pub const STORM_UUID: &str = "5706db2e-9c3a-4b51-8d1e-7f0a6c3e91b4";

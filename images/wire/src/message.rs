@@ -158,6 +158,25 @@ pub enum Ask {
         /// the job
         job: u64,
     },
+    /// Sends a signal to the program of a job of kind [`Job::Exec`]; refused where it has ended.
+    Signal {
+        /// the job
+        job: u64,
+        /// its number
+        signal: i32,
+    },
+    /// Number of the process of a job of kind [`Job::Exec`]; refused where it has ended.
+    Process {
+        /// the job
+        job: u64,
+    },
+    /// Makes a cgroup (v2) for memory, or sets its limits anew.
+    Cgroup {
+        /// name below the root
+        name: String,
+        /// file -> text: `memory.max`
+        limits: BTreeMap<String, String>,
+    },
     /// Page frames that back a hold (pagemap), as ascending inclusive ranges.
     Frames {
         /// the job
@@ -186,7 +205,29 @@ pub enum Job {
         env: BTreeMap<String, String>,
         /// killed after this many milliseconds
         timeout_ms: u64,
+        /// how it runs
+        #[serde(default)]
+        manner: Manner,
     },
+    /// Writes to files again and again, one after the other, until [`Ask::Interrupt`]. The uevents of such writes do not
+    /// come as messages: the next one that does tells how many there were ([`Uevent::skipped`]).
+    Storm {
+        /// `uevent` files of sysfs
+        paths: Vec<String>,
+        /// writes in a second at most
+        per_second: u32,
+    },
+}
+
+/// How a program runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manner {
+    /// nice value
+    pub nice: i32,
+    /// oom_score_adj; `None`: as the agent, which is never killed
+    pub oom_score_adj: Option<i32>,
+    /// cgroup below the root that it starts in
+    pub cgroup: Option<String>,
 }
 
 /// Memory to hold. Content is a pattern made of `seed` and the page's number, so that it can be verified.
@@ -202,6 +243,9 @@ pub struct Hold {
     pub oom_score_adj: i32,
     /// keep writing to it all the time
     pub busy: bool,
+    /// cgroup below the root that the holding process starts in
+    #[serde(default)]
+    pub cgroup: Option<String>,
 }
 
 /// Kinds of memory, by what the kernel can do with them when a block goes offline.
@@ -220,6 +264,10 @@ pub enum HoldKind {
     PageTables,
     /// data pages of pipes: not movable
     Pipe,
+    /// private anonymous memory in transparent huge pages: movable
+    Thp,
+    /// pages of hugetlbfs (2 MiB), taken from the kernel's pool, which is made larger for them
+    Hugetlb,
 }
 
 /// A directory, or several, whose files are part of every snapshot.
@@ -287,6 +335,8 @@ pub enum Answer {
     },
     /// to [`Ask::Frames`]
     Frames(Vec<(u64, u64)>),
+    /// to [`Ask::Process`]
+    Process(i32),
 }
 
 /// How a job ended.
@@ -312,6 +362,11 @@ pub enum JobOutcome {
         stdout: String,
         /// first 64 KiB of standard error
         stderr: String,
+    },
+    /// the storm was ended
+    Stormed {
+        /// writes that were made
+        writes: u64,
     },
 }
 
@@ -351,6 +406,13 @@ pub struct Uevent {
     pub devpath: String,
     /// the other variables
     pub env: BTreeMap<String, String>,
+    /// events of a [`Job::Storm`] between the one that was told before and this one: as many numbers are missing
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why something could not be done.

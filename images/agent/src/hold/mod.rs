@@ -14,7 +14,7 @@ use crate::outbox::{failed, io_failed, refused};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::Write;
-use wire::{Answer, Failure, Hold, HoldKind};
+use wire::{Answer, Failure, Hold, HoldKind, Manner};
 
 /// Memory of some kind.
 trait Held {
@@ -49,8 +49,8 @@ pub(crate) fn run(what: &str) -> i32 {
 }
 
 fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
-    let path = "/proc/self/oom_score_adj";
-    std::fs::write(path, what.oom_score_adj.to_string()).map_err(io_failed(format_args!("write {path}")))?;
+    let manner = Manner { nice: 0, oom_score_adj: Some(what.oom_score_adj), cgroup: what.cgroup.clone() };
+    crate::manner::take(&manner).map_err(refused)?;
     if what.busy && matches!(what.kind, HoldKind::PageTables | HoldKind::Slab) {
         return Err(failed("memory of this kind cannot be kept busy")(Errno::INVAL));
     }
@@ -61,6 +61,8 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
         HoldKind::Slab => Box::new(slab::Slab::take(what)?),
         HoldKind::PageTables => Box::new(tables::Tables::take(what)?),
         HoldKind::Pipe => Box::new(pipes::Pipes::take(what)?),
+        HoldKind::Thp => Box::new(pages::Pages::thp(what)?),
+        HoldKind::Hugetlb => Box::new(pages::Pages::hugetlb(what)?),
     })
 }
 

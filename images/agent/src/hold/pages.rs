@@ -1,8 +1,8 @@
-//! Pages that the process maps: anonymous, locked, or of a tmpfs file.
+//! Pages that the process maps: anonymous, locked, huge, or of a tmpfs file.
 
 use super::pattern::{Pattern, Rounds};
 use super::{Held, page_size, whole_pages};
-use crate::outbox::{failed, io_failed};
+use crate::outbox::{failed, io_failed, refused};
 use crate::sys::Region;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -15,6 +15,9 @@ const BUSY_CHUNK: u64 = 64;
 
 /// Pages of pagemap that are read at a time.
 const PAGEMAP_CHUNK: usize = 8192;
+
+/// Bytes of a huge page (PMD).
+const HUGE: usize = 2 << 20;
 
 /// Bits of a /proc/PID/pagemap entry (Documentation/admin-guide/mm/pagemap.rst).
 const PRESENT: u64 = 1 << 63;
@@ -38,12 +41,43 @@ impl Pages {
         if locked {
             region.lock().map_err(failed("mlock2"))?;
         }
-        let mut held = Self::new(region, pages, what);
+        Ok(Self::filled(region, pages * page_size(), what))
+    }
+
+    /// Private anonymous memory in transparent huge pages; an error where less than `what.bytes` became huge.
+    pub(crate) fn thp(what: &Hold) -> Result<Self, Failure> {
+        let bytes = whole_huge_pages(what.bytes)?;
+        let held =
+            Self::filled(Region::huge(bytes, HUGE).map_err(failed("mmap of huge pages"))?, bytes, what);
+        let path = "/proc/self/smaps_rollup";
+        let text = std::fs::read_to_string(path).map_err(io_failed(format_args!("read {path}")))?;
+        let huge = text
+            .lines()
+            .find_map(|l| l.strip_prefix("AnonHugePages:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let huge: u64 = huge.ok_or_else(|| refused(format!("no AnonHugePages in {path}")))?;
+        if huge * 1024 >= bytes as u64 {
+            return Ok(held);
+        }
+        Err(refused(format!("{huge} KiB of {} KiB are in transparent huge pages", bytes / 1024)))
+    }
+
+    /// Pages of hugetlbfs, which the kernel makes for this (surplus pages) and takes back with it.
+    pub(crate) fn hugetlb(what: &Hold) -> Result<Self, Failure> {
+        let bytes = whole_huge_pages(what.bytes)?;
+        let path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages";
+        let pages = (bytes / HUGE).to_string();
+        std::fs::write(path, pages).map_err(io_failed(format_args!("write {path}")))?;
+        let held = Self::filled(Region::hugetlb(bytes).map_err(failed("mmap of hugetlb"))?, bytes, what);
+        Ok(held)
+    }
+
+    fn filled(region: Region, bytes: usize, what: &Hold) -> Self {
+        let mut held = Self::new(region, bytes / page_size(), what);
         for number in 0..held.pages {
             let pattern = held.pattern;
             pattern.fill(held.page_mut(number), number, 0);
         }
-        Ok(held)
+        held
     }
 
     /// Pages of a file on a tmpfs of its own, which is gone with the process.
@@ -133,6 +167,14 @@ impl Held for Pages {
         }
         Ok(())
     }
+}
+
+/// `bytes`, rounded up to whole huge pages.
+fn whole_huge_pages(bytes: u64) -> Result<usize, Failure> {
+    let pages = whole_pages(bytes)?;
+    (pages * page_size())
+        .checked_next_multiple_of(HUGE)
+        .ok_or_else(|| refused("more memory than there are addresses"))
 }
 
 /// The frame of a pagemap entry, `None` where no page is present (it may be under migration).

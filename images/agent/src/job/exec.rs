@@ -6,11 +6,12 @@ use crate::outbox::{failed, io_failed, now_ns, refused};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
-use wire::{Failure, JobOutcome};
+use wire::{Failure, JobOutcome, Manner};
 
 /// What is kept of each output.
 const KEPT: usize = 64 << 10;
@@ -28,6 +29,7 @@ pub(crate) struct Running {
 struct State {
     interrupted: bool,
     killer: Option<Killer>,
+    pid: Option<i32>,
     ended: bool,
 }
 
@@ -45,12 +47,29 @@ impl Running {
         }
     }
 
-    fn begin(&self, killer: Killer) -> Result<(), Failure> {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: i32) -> Result<(), Failure> {
+        let named = Signal::from_named_raw(signal).ok_or_else(|| refused(format!("no signal {signal}")))?;
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.killer {
+            Some(killer) => killer.send(named).map_err(failed("pidfd_send_signal")),
+            None => Err(refused("the program does not run")),
+        }
+    }
+
+    /// Number of its process.
+    pub(crate) fn pid(&self) -> Result<i32, Failure> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pid.filter(|_| !state.ended).ok_or_else(|| refused("the program does not run"))
+    }
+
+    fn begin(&self, killer: Killer, pid: i32) -> Result<(), Failure> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.interrupted {
             killer.kill().map_err(failed("pidfd_send_signal"))?;
         }
         state.killer = Some(killer);
+        state.pid = Some(pid);
         Ok(())
     }
 
@@ -67,12 +86,13 @@ pub(crate) fn run(
     argv: &[String],
     env: &BTreeMap<String, String>,
     timeout_ms: u64,
+    manner: &Manner,
     running: &Running,
     means: &Means,
 ) {
     let begun_ns = now_ns();
     let deadline = begun_ns.saturating_add(timeout_ms.saturating_mul(1_000_000));
-    let started = start(argv, env, means);
+    let started = start(argv, env, manner, means);
     let mut program = match started {
         Ok(program) => program,
         Err(failure) => {
@@ -80,7 +100,7 @@ pub(crate) fn run(
             return means.outbox.job_done(id, begun_ns, Err(failure));
         }
     };
-    let watched = program.kid.killer().and_then(|killer| running.begin(killer));
+    let watched = program.kid.killer().and_then(|killer| running.begin(killer, program.kid.pid()));
     let ended = watched.and_then(|()| program.watch(deadline));
     let ended = match ended {
         Ok(true) => Ok(false),
@@ -113,10 +133,15 @@ struct Program {
     stderr: Output,
 }
 
-fn start(argv: &[String], env: &BTreeMap<String, String>, means: &Means) -> Result<Program, Failure> {
-    let (name, args) = argv.split_first().ok_or_else(|| refused("no program named"))?;
-    let mut command = Command::new(name);
-    command.args(args).env_clear().envs(env).process_group(0);
+fn start(
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+    manner: &Manner,
+    means: &Means,
+) -> Result<Program, Failure> {
+    let manner = serde_json::to_string(manner).map_err(|e| refused(e.to_string()))?;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["run", &manner]).args(argv).env_clear().envs(env).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut kid = means.children.spawn(&mut command)?;
     let stdout = kid.child().stdout.take().map(OwnedFd::from);

@@ -2,6 +2,7 @@
 
 mod exec;
 mod hold;
+mod storm;
 mod write;
 
 use crate::children::Children;
@@ -25,6 +26,7 @@ pub(crate) struct Means {
 enum Handle {
     Write(Arc<write::Writing>),
     Exec(Arc<exec::Running>),
+    Storm(Arc<storm::Storming>),
     Hold(Arc<hold::Holding>),
 }
 
@@ -53,11 +55,17 @@ impl Jobs {
                 self.submit(move || write::run(id, &path, &text, &own, &means.outbox))?;
                 Handle::Write(writing)
             }
-            Job::Exec { argv, env, timeout_ms } => {
+            Job::Exec { argv, env, timeout_ms, manner } => {
                 let running = Arc::new(exec::Running::default());
                 let own = Arc::clone(&running);
-                self.submit(move || exec::run(id, &argv, &env, timeout_ms, &own, &means))?;
+                self.submit(move || exec::run(id, &argv, &env, timeout_ms, &manner, &own, &means))?;
                 Handle::Exec(running)
+            }
+            Job::Storm { paths, per_second } => {
+                let storming = Arc::new(storm::Storming::default());
+                let own = Arc::clone(&storming);
+                self.submit(move || storm::run(id, &paths, per_second, &own, &means.outbox))?;
+                Handle::Storm(storming)
             }
             Job::Hold(what) => {
                 let holding = Arc::new(hold::Holding::default());
@@ -80,6 +88,16 @@ impl Jobs {
             Some(Handle::Write(writing)) => writing.interrupt(),
             Some(Handle::Exec(running)) => running.interrupt(),
             Some(Handle::Hold(holding)) => holding.interrupt(),
+            Some(Handle::Storm(storming)) => storming.interrupt(),
+            None => Err(refused(format!("no job {id}"))),
+        }
+    }
+
+    /// The program of a job.
+    pub(crate) fn program(&self, id: u64) -> Result<&exec::Running, Failure> {
+        match self.handles.get(&id) {
+            Some(Handle::Exec(running)) => Ok(running),
+            Some(_) => Err(refused(format!("job {id} runs no program"))),
             None => Err(refused(format!("no job {id}"))),
         }
     }
