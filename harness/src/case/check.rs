@@ -61,8 +61,19 @@ pub fn check(case: &Case) -> Vec<Problem> {
         c.at("provokes", |c| c.at(index, |c| c.ok("message", regex(&provoked.message))));
     }
     c.at("machine", |c| machine(c, &case.machine));
+    if let Some(udev) = &case.udev {
+        c.at("udev", |c| {
+            c.ok("rules", crate::image::rules(&udev.rules).map(drop).ok_or_else(|| no_rules(&udev.rules)));
+            c.ok("machine", crate::image::Machine::parse(&udev.machine).map(drop));
+        });
+    }
     check_steps::check(&mut c, case);
     c.problems
+}
+
+fn no_rules(name: &str) -> String {
+    let names: Vec<&str> = crate::image::all_rules().map(|r| r.name).collect();
+    format!("no rules {name:?} (want {})", names.join(", "))
 }
 
 /// A regular expression that compiles.

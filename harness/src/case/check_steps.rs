@@ -14,6 +14,9 @@ const BLOCK: u64 = 128 << 20;
 /// What the kernel says of a DIMM that is not made of whole blocks (mm/memory_hotplug.c:check_hotplug_memory_range).
 const UNALIGNED: &str = "unaligned hotplug range";
 
+/// What can be done to udevd.
+const UDEVD: [&str; 5] = ["stop", "continue", "kill", "start", "trigger"];
+
 /// Checks all steps of a case.
 pub(super) fn check(c: &mut Checker, case: &Case) {
     let mut names = Names { case, dimms: BTreeMap::new(), holds: Vec::new(), starts: Vec::new() };
@@ -77,6 +80,14 @@ impl Names<'_> {
                     c.ok("stdout", regex(pattern));
                 }
                 c.ok("within", units::duration(&e.within));
+            }),
+            Step::Udevd(word) => c.at("udevd", |c| {
+                if self.case.udev.is_none() {
+                    c.wrong("the case has no udev");
+                }
+                if !UDEVD.contains(&word.as_str()) {
+                    c.wrong(format!("not done to udevd: {word:?} (want {})", UDEVD.join(", ")));
+                }
             }),
             Step::Repeat(r) => c.at("repeat", |c| {
                 if r.times == 0 {

@@ -37,6 +37,9 @@ pub struct Case {
     /// modules to load after boot, from the kernel's package; built in is fine too
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<String>,
+    /// systemd-udevd in the guest; without it there is no user space but the agent
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udev: Option<Udev>,
     /// how the guest may come to be
     #[serde(default)]
     pub boot: BootMode,
@@ -79,6 +82,24 @@ impl Default for Machine {
             dimms: Vec::new(),
         }
     }
+}
+
+/// A distribution's own udevd, with rules of ours. It runs from before the first step on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Udev {
+    /// which rules (images/udev/rules): classic, movable, kernel-zone, unguarded-movable, change, enterprise, none
+    pub rules: String,
+    /// what the rules are told that the machine is: virtual, bare-metal, s390
+    #[serde(default = "virtual_word")]
+    pub machine: String,
+    /// nice value of udevd
+    #[serde(default)]
+    pub nice: i32,
+}
+
+fn virtual_word() -> String {
+    "virtual".into()
 }
 
 /// How a guest may come to be.
@@ -124,6 +145,8 @@ pub enum Step {
     Release(Release),
     /// run a program in the guest
     Exec(Exec),
+    /// do something to udevd: stop and continue (signals), kill, start, trigger (udevadm trigger --action=add)
+    Udevd(String),
     /// do steps several times
     Repeat(Repeat),
     /// something must be so

@@ -9,5 +9,5 @@ mod userspace;
 
 pub use agent::AGENT;
 pub use initramfs::{ImageError, Initramfs};
-pub use rules::{Machine, Rules, rules};
+pub use rules::{Machine, Rules, all as all_rules, rules};
 pub use userspace::{Part, part};

@@ -1,7 +1,5 @@
 //! The udev rules that guests can have (images/udev/rules), and what some of them ask the machine.
 
-use super::initramfs::{ImageError, Initramfs};
-
 /// Rules by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -35,6 +33,21 @@ pub enum Machine {
     S390,
 }
 
+impl Machine {
+    /// By its word.
+    ///
+    /// # Errors
+    /// There is no such word.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "virtual" => Ok(Self::Virtual),
+            "bare-metal" => Ok(Self::BareMetal),
+            "s390" => Ok(Self::S390),
+            other => Err(format!("no machine {other:?} (want virtual, bare-metal or s390)")),
+        }
+    }
+}
+
 /// The rules of that name; `None` where there are none.
 pub fn rules(name: &str) -> Option<Rules> {
     all().find(|r| r.name == name)
@@ -48,20 +61,29 @@ pub fn all() -> impl Iterator<Item = Rules> {
 }
 
 impl Rules {
-    /// Puts them into an initramfs, with the answers of the machine.
-    ///
-    /// # Errors
-    /// As [`ImageError`] says.
-    pub fn put(&self, machine: Machine, image: &mut Initramfs) -> Result<(), ImageError> {
+    /// The word that they write to `state` of a block that was announced; `None`: none. Said here and not read from the
+    /// rules, so that rules that do something else are noticed.
+    pub fn word(&self, machine: Machine) -> Option<&'static str> {
+        match (self.name, machine) {
+            ("classic" | "change", _) | ("enterprise", Machine::Virtual) => Some("online"),
+            ("movable" | "unguarded-movable", _) | ("enterprise", Machine::BareMetal) => {
+                Some("online_movable")
+            }
+            ("kernel-zone", _) => Some("online_kernel"),
+            _ => None,
+        }
+    }
+
+    /// The files that they are in the guest, with the answers of the machine: path and content. They are put there before
+    /// udevd starts, so that guests with different rules share a template.
+    pub fn files(&self, machine: Machine) -> [(&'static str, String); 2] {
         let (arch, virt) = match machine {
             Machine::Virtual => ("x86_64", "kvm"),
             Machine::BareMetal => ("x86_64", "none"),
             Machine::S390 => ("s390x", "kvm"),
         };
         let answers = format!("MEMHP_ARCH={arch}\nMEMHP_VIRT={virt}\n");
-        image.file("/etc/memhp/machine", 0o644, answers.into_bytes())?;
-        image.file("/etc/udev/rules.d/50-memory.rules", 0o644, self.text.as_bytes().to_vec())?;
-        Ok(())
+        [("/etc/memhp/machine", answers), ("/etc/udev/rules.d/50-memory.rules", self.text.to_string())]
     }
 }
 

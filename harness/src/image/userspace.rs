@@ -238,7 +238,7 @@ fn archive(part: Part, files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     }
     let above = all.keys().flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at]));
     let dirs: BTreeSet<&str> = above.collect();
-    dirs.into_iter().for_each(|dir| drop(all.insert(dir, (S_IFDIR | 0o755, b""))));
+    all.extend(dirs.into_iter().map(|dir| (dir, (S_IFDIR | 0o755, &b""[..]))));
     let mut archive = Archive::default();
     for (name, (mode, bytes)) in all {
         archive.add(&Head { name, mode, device: (0, 0) }, bytes);

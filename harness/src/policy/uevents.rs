@@ -27,8 +27,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// Of a block or of a node itself; `None` for all others.
+    /// Of a block or of a node itself; `None` for all others, and for what was written to a file `uevent`
+    /// (lib/kobject_uevent.c:kobject_synth_uevent).
     pub fn of(uevent: &wire::Uevent) -> Option<Self> {
+        if uevent.env.contains_key("SYNTH_UUID") {
+            return None;
+        }
         let number = |prefix| uevent.devpath.strip_prefix(prefix).unwrap_or("");
         let ours = [MEMORY, NODE].into_iter().map(number);
         let mut ours = ours.filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
@@ -45,7 +49,7 @@ impl Event {
     }
 
     /// The block, if this is `action` of one.
-    fn block(&self, action: &str) -> Option<u32> {
+    pub fn block(&self, action: &str) -> Option<u32> {
         let number = self.devpath.strip_prefix(MEMORY).filter(|_| self.action == action)?;
         number.parse().ok()
     }
@@ -433,7 +437,14 @@ mod tests {
     fn only_blocks_and_nodes() {
         let of = |devpath: &str| {
             let (action, devpath) = ("online".to_string(), devpath.to_string());
-            Event::of(&wire::Uevent { t_ns: 0, seqnum: 1, action, devpath, env: Default::default() })
+            Event::of(&wire::Uevent {
+                t_ns: 0,
+                seqnum: 1,
+                action,
+                devpath,
+                env: Default::default(),
+                skipped: 0,
+            })
         };
         assert!(of("/devices/system/memory/memory32").is_some());
         assert!(of("/devices/system/node/node1").is_some());

@@ -265,6 +265,7 @@ fn steps(
     let prepared = if fork_of.is_some() { Ok(()) } else { prepare(engine.guest.vm(), host, planned) };
     let mut result = prepared
         .and_then(|()| engine.boot(hello, planned.cold_dimms()))
+        .and_then(|()| planned.scenario.case.udev.as_ref().map_or(Ok(()), |u| engine.user_space_begins(u)))
         .and_then(|()| engine.steps(&planned.scenario.case.steps))
         .and_then(|()| engine.finish());
     if host.interrupted() {

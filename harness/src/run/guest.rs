@@ -12,10 +12,13 @@ use regex::Regex;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
-use wire::{Answer, Ask, Failure, Job, JobOutcome, Snapshot, Value};
+use wire::{Answer, Ask, Failure, Job, JobOutcome, Manner, Snapshot, Value};
 
 /// Pages counted with one request.
 const SCAN_PAGES: u64 = 1 << 16;
+
+/// Longer than any scenario.
+const LONG_MS: u64 = 24 * 3600 * 1000;
 
 /// A guest that has said hello.
 pub struct Guest {
@@ -291,6 +294,11 @@ impl Guest {
         }
     }
 
+    /// Stores a file in the guest.
+    pub fn put(&self, path: &str, mode: u32, bytes: &[u8], deadline: Deadline) -> Result<(), Trouble> {
+        super::put::parts(path, mode, bytes).into_iter().try_for_each(|put| self.ask(put, deadline).map(drop))
+    }
+
     /// Copies a program into the guest and runs it.
     pub fn exec(
         &self,
@@ -300,15 +308,87 @@ impl Guest {
     ) -> Result<Result<JobOutcome, Failure>, Trouble> {
         let bytes = std::fs::read(program).map_err(|e| Trouble::Error(format!("{program}: {e}")))?;
         let path = "/tmp/program".to_string();
-        for put in super::put::parts(&path, 0o755, &bytes) {
-            self.ask(put, deadline)?;
-        }
+        self.put(&path, 0o755, &bytes, deadline)?;
         let argv = std::iter::once(path).chain(args.iter().cloned()).collect();
         let env = BTreeMap::from([("PATH".to_string(), "/bin:/usr/bin:/tmp".to_string())]);
         let timeout_ms = u64::try_from(deadline.left().as_millis()).unwrap_or(u64::MAX);
-        let job = self.start(Job::Exec { argv, env, timeout_ms }, deadline)?;
+        let job = self.start(Job::Exec { argv, env, timeout_ms, manner: Default::default() }, deadline)?;
         let grace = Deadline::within(deadline.left() + Duration::from_secs(10));
         Ok(self.wait_job(job, grace)?.result)
+    }
+
+    /// Runs a program of the guest's user space to its end: status, standard output, standard error.
+    pub fn run(&self, argv: &[&str], deadline: Deadline) -> Result<(i32, String, String), Trouble> {
+        let job =
+            self.start_program(argv, &Manner { oom_score_adj: Some(0), ..Manner::default() }, deadline)?;
+        match self.wait_job(job, deadline)?.result {
+            Ok(JobOutcome::Exited { status, stdout, stderr, .. }) => Ok((status, stdout, stderr)),
+            other => Err(Trouble::Error(format!("{}: {other:?}", argv.join(" ")))),
+        }
+    }
+
+    /// Starts a program of the guest's user space, for as long as the scenario may take.
+    pub fn start_program(&self, argv: &[&str], manner: &Manner, deadline: Deadline) -> Result<u64, Trouble> {
+        let argv = argv.iter().map(|a| (*a).to_string()).collect();
+        // udevd writes to the console's log otherwise.
+        let env = [("PATH", "/usr/bin"), ("SYSTEMD_LOG_TARGET", "console"), ("SYSTEMD_LOG_LEVEL", "info")];
+        let env = env.map(|(k, v)| (k.to_string(), v.to_string())).into();
+        self.start(Job::Exec { argv, env, timeout_ms: LONG_MS, manner: manner.clone() }, deadline)
+    }
+
+    /// Sends a signal to a program; false where it has ended.
+    pub fn signal(&self, job: u64, signal: i32, deadline: Deadline) -> Result<bool, Trouble> {
+        Ok(self.try_ask(Ask::Signal { job, signal }, deadline)?.is_ok())
+    }
+
+    /// Number of a program's process; `None` where it has ended, or not begun.
+    pub fn process(&self, job: u64, deadline: Deadline) -> Result<Option<i32>, Trouble> {
+        match self.try_ask(Ask::Process { job }, deadline)? {
+            Ok(Answer::Process(pid)) => Ok(Some(pid)),
+            Ok(other) => Err(odd("a process", &other)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Mounts a file system without a device.
+    pub fn mount(&self, fstype: &str, target: &str, deadline: Deadline) -> Result<(), Trouble> {
+        let (fstype, target) = (fstype.to_string(), target.to_string());
+        self.ask(Ask::Mount { source: fstype.clone(), target, fstype, data: String::new() }, deadline)
+            .map(drop)
+    }
+
+    /// Has udevd made its control socket?
+    pub fn udevd_socket(&self, deadline: Deadline) -> Result<bool, Trouble> {
+        match self.try_ask(Ask::List { path: "/run/udev".into() }, deadline)? {
+            Ok(Answer::Names(names)) => Ok(names.iter().any(|n| n == "control")),
+            Ok(other) => Err(odd("names", &other)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The end of a job that has ended.
+    pub fn ended(&self, job: u64) -> Result<Option<JobEnd>, Trouble> {
+        match self.vm.channel().wait_job(job, Deadline::within(Duration::ZERO)) {
+            Ok(end) => Ok(Some(end)),
+            Err(ChannelError::Wait(vm::WaitError::Timeout { .. })) => Ok(None),
+            Err(other) => Err(channel_trouble(other)),
+        }
+    }
+
+    /// Names of all processes, by number.
+    pub fn processes(&self, deadline: Deadline) -> Result<BTreeMap<i32, String>, Trouble> {
+        let names = match self.ask(Ask::List { path: "/proc".into() }, deadline)? {
+            Answer::Names(names) => names,
+            other => return Err(odd("names", &other)),
+        };
+        let mut found = BTreeMap::new();
+        for pid in names.iter().filter_map(|name| name.parse::<i32>().ok()) {
+            // One that has ended in between is none.
+            if let Value::Text(name) = self.read(&format!("/proc/{pid}/comm"), deadline)? {
+                found.insert(pid, name.trim_end().to_string());
+            }
+        }
+        Ok(found)
     }
 
     /// Ok if the guest still answers.

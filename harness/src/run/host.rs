@@ -2,13 +2,13 @@
 
 use super::plan::Planned;
 use super::trouble::Trouble;
-use crate::image::Initramfs;
+use crate::image::{Initramfs, Part};
 use crate::verdict::Known;
 use crate::vm::{Accel, Qemu, RunDir, RunDirError, Vm};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How guests come up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub struct Host {
     next_guest: Mutex<u64>,
     files: RunDir,
     images: Mutex<BTreeMap<Vec<String>, InitramfsFile>>,
+    parts: Mutex<BTreeMap<Part, Result<Arc<Vec<u8>>, String>>>,
 }
 
 /// An initramfs on disk.
@@ -91,6 +92,7 @@ impl Host {
             next_guest: Mutex::default(),
             files,
             images: Mutex::default(),
+            parts: Mutex::default(),
         })
     }
 
@@ -149,16 +151,23 @@ impl Host {
         }
     }
 
-    /// The initramfs with the modules of a scenario, made once for a run.
+    /// The initramfs with the modules and the programs of a scenario, made once for a run.
     ///
     /// # Errors
     /// A module cannot be unpacked, or the file cannot be written.
     pub fn initramfs(&self, planned: &Planned) -> Result<InitramfsFile, Trouble> {
-        if planned.modules.is_empty() {
+        let parts = planned.parts();
+        if planned.modules.is_empty() && parts.is_empty() {
             return self.plain_initramfs();
         }
-        let key = std::iter::once(&planned.kernel.sha256).chain(&planned.modules).cloned().collect();
-        self.image(key, |image| {
+        let mut key: Vec<String> =
+            std::iter::once(&planned.kernel.sha256).chain(&planned.modules).cloned().collect();
+        key.extend(parts.iter().map(|p| p.name().to_string()));
+        let behind = parts.iter().map(|part| self.part(*part)).collect::<Result<Vec<_>, _>>()?;
+        self.image(key, &behind, |image| {
+            if planned.modules.is_empty() {
+                return Ok(());
+            }
             let names: Vec<&str> = planned.modules.iter().map(String::as_str).collect();
             for module in planned.kernel.modules.load(&names).map_err(|e| e.to_string())? {
                 image.module(&module.name, module.object).map_err(|e| e.to_string())?;
@@ -167,9 +176,21 @@ impl Host {
         })
     }
 
+    /// A part of user space: read, or fetched, once for a run. A failure is remembered too.
+    fn part(&self, part: Part) -> Result<Arc<Vec<u8>>, Trouble> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = parts.entry(part).or_insert_with(|| {
+            let tell = |notice: crate::kernel::Notice| tracing::info!("{notice}");
+            let made = crate::kernel::Context::new(&tell).and_then(|ctx| crate::image::part(part, &ctx));
+            made.map(Arc::new).map_err(|e| format!("cannot get {} for the guest: {e}", part.name()))
+        });
+        made.clone().map_err(Trouble::Miss)
+    }
+
     fn image(
         &self,
         key: Vec<String>,
+        behind: &[Arc<Vec<u8>>],
         fill: impl FnOnce(&mut Initramfs) -> Result<(), String>,
     ) -> Result<InitramfsFile, Trouble> {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,7 +201,8 @@ impl Host {
         let mut image = Initramfs::with_agent();
         fill(&mut image).map_err(wrong)?;
         let path = self.files.path().join(format!("initramfs-{}", images.len()));
-        let bytes = image.build();
+        let mut bytes = image.build();
+        behind.iter().for_each(|part| bytes.extend_from_slice(part));
         std::fs::write(&path, &bytes).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
         let file = InitramfsFile { path, sha256: crate::kernel::sha256(&bytes) };
         images.insert(key, file.clone());
@@ -192,7 +214,7 @@ impl Host {
     /// # Errors
     /// It cannot be written.
     pub fn plain_initramfs(&self) -> Result<InitramfsFile, Trouble> {
-        self.image(Vec::new(), |_| Ok(()))
+        self.image(Vec::new(), &[], |_| Ok(()))
     }
 
     /// A directory for what this run alone needs; it goes with the host.

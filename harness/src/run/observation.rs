@@ -35,6 +35,8 @@ pub enum Observation {
         /// DIMMs
         dimms: Vec<String>,
     },
+    /// udevd has worked off all events: the state that came out, to be judged against its rules
+    UserSpace(Box<UserSpace>),
     /// explicit expectations of blocks; judged against the last settled state
     Blocks(Blocks),
     /// content of something held was checked
@@ -103,6 +105,17 @@ pub struct Settled {
     /// page flag counts of blocks that were scanned, by block number
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbered")]
     pub pages: BTreeMap<u32, BTreeMap<u8, u64>>,
+}
+
+/// What udevd has done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserSpace {
+    /// DIMMs whose announcement it saw; `None`: it was asked to look at every block (udevadm trigger)
+    pub dimms: Option<Vec<String>>,
+    /// what its rules write to `state` of a block that is offline
+    pub word: Option<String>,
+    /// state
+    pub settled: Settled,
 }
 
 /// A DIMM as QEMU has it.

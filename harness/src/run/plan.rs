@@ -3,6 +3,7 @@
 use super::host::Host;
 use crate::case::requires::ConfigLookup;
 use crate::case::{Chosen, Scenario, applies};
+use crate::image::Part;
 use crate::kernel::Kernel;
 use crate::policy::Subject;
 use crate::verdict::Provokes;
@@ -39,6 +40,12 @@ impl Planned {
     /// Names of the DIMMs on QEMU's command line.
     pub fn cold_dimms(&self) -> Vec<String> {
         self.scenario.case.machine.dimms.iter().map(|d| d.dimm.clone()).collect()
+    }
+
+    /// Parts of user space that its guest needs.
+    pub fn parts(&self) -> Vec<Part> {
+        let udev = self.scenario.case.udev.as_ref().map(|_| Part::Udev);
+        udev.into_iter().collect()
     }
 
     /// A command that repeats it.

@@ -50,7 +50,7 @@ fn soon() -> Deadline {
 
 fn uevent(seqnum: u64) -> Uevent {
     let devpath = "/devices/system/memory/memory32".to_string();
-    Uevent { t_ns: 1, seqnum, action: "add".into(), devpath, env: BTreeMap::new() }
+    Uevent { t_ns: 1, seqnum, action: "add".into(), devpath, env: BTreeMap::new(), skipped: 0 }
 }
 
 fn read_state() -> Ask {

@@ -15,6 +15,7 @@ impl Engine<'_> {
             seed: self.seed,
             oom_score_adj: 0,
             busy: hold.busy,
+            cgroup: None,
         });
         let id = self.guest.start(job, deadline)?;
         let end = self.guest.wait_job(id, deadline)?;

@@ -5,6 +5,7 @@
 mod expecting;
 mod holding;
 mod plugging;
+mod udevd;
 mod writing;
 
 use super::errno;
@@ -61,6 +62,7 @@ pub struct Engine<'a> {
     racing: Vec<String>,
     console_from: u64,
     scanned: BTreeMap<u32, String>,
+    udev: Option<udevd::Udevd>,
     /// every difference that was found
     pub findings: Vec<Finding>,
     /// outcome of each unplug
@@ -85,6 +87,7 @@ impl<'a> Engine<'a> {
             racing: Vec::new(),
             console_from: 0,
             scanned: BTreeMap::new(),
+            udev: None,
             findings: Vec::new(),
             unplugs: Vec::new(),
             trail: Trail::default(),
@@ -151,6 +154,7 @@ impl<'a> Engine<'a> {
             Step::Hold(hold) => self.hold(hold),
             Step::Release(release) => self.release(&release.name),
             Step::Exec(exec) => self.exec(exec),
+            Step::Udevd(word) => self.udevd(word),
             Step::Repeat(repeat) => self.repeat(repeat),
             Step::Expect(expect) => self.expect(expect),
         }
@@ -188,6 +192,9 @@ impl<'a> Engine<'a> {
     fn settle(&mut self) -> Result<(), Trouble> {
         if !self.started.is_empty() || !self.racing.is_empty() || !self.judge.pending_unplugs().is_empty() {
             return Ok(());
+        }
+        if let Some(acted) = self.user_space()? {
+            return self.observe(acted);
         }
         let settled = self.read_state()?;
         self.observe(Observation::Settled(Box::new(settled)))

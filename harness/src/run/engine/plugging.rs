@@ -20,6 +20,9 @@ impl Engine<'_> {
         if plug.race && device.is_some() {
             self.racing.push(plug.dimm.clone());
         }
+        if let Some(udev) = self.udev.as_mut().filter(|_| device.is_some()) {
+            udev.announced(&plug.dimm);
+        }
         self.observe(Observation::Plug(Plug {
             dimm: plug.dimm.clone(),
             size,

@@ -5,6 +5,7 @@
 
 mod plugging;
 mod settled;
+mod user_space;
 mod writing;
 
 use super::errno;
@@ -84,6 +85,8 @@ struct State {
     /// settings that were written since the boot, but for those of the oracle: path to text
     written: BTreeMap<String, String>,
     last_seqnum: Option<u64>,
+    /// blocks that user space brought online since the last settled state
+    brought: Vec<u32>,
     unplugging: Vec<String>,
     racing: BTreeMap<String, Dimm>,
     /// more than one outcome was right of something that happened, or steps raced
@@ -127,6 +130,7 @@ impl Judge {
             Observation::Unplug(unplug) => Ok(state.unplug(unplug)),
             Observation::UnplugOutcome(outcome) => state.unplug_outcome(context, outcome),
             Observation::Raced { settled, dimms } => state.raced(settled, dimms),
+            Observation::UserSpace(acted) => state.user_space(context, acted),
             Observation::Blocks(blocks) => Ok(state.blocks(blocks)),
             Observation::Drift { samples } => drift(samples),
             other => Ok(plain::judge(other)),
@@ -153,6 +157,7 @@ impl Judge {
             concurrent: false,
             written: BTreeMap::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
+            brought: Vec::new(),
             unplugging: Vec::new(),
             racing: BTreeMap::new(),
             luck: false,

@@ -84,16 +84,24 @@ impl State {
         let expected = std::mem::take(&mut self.expected);
         let concurrent = std::mem::take(&mut self.concurrent);
         if !context.uevents {
+            self.brought.clear();
             return Ok(Vec::new());
         }
-        let numbers = self.last_seqnum.into_iter().chain(settled.uevents.iter().map(|u| u.seqnum));
-        let numbers: Vec<u64> = numbers.collect();
-        if settled.uevents_lost || numbers.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+        let mut last = self.last_seqnum;
+        for uevent in &settled.uevents {
+            if last.is_some_and(|last| uevent.seqnum != last + 1 + uevent.skipped) {
+                return Err(JudgeError::UeventsLost);
+            }
+            last = Some(uevent.seqnum);
+        }
+        if settled.uevents_lost {
             return Err(JudgeError::UeventsLost);
         }
-        self.last_seqnum = numbers.last().copied();
-        let seen: Vec<policy::Event> = settled.uevents.iter().filter_map(policy::Event::of).collect();
-        Ok(policy::check_all_uevents(&seen, &expected, concurrent))
+        self.last_seqnum = last;
+        let mut seen: Vec<policy::Event> = settled.uevents.iter().filter_map(policy::Event::of).collect();
+        let mut findings = self.take_brought(&mut seen);
+        findings.extend(policy::check_all_uevents(&seen, &expected, concurrent));
+        Ok(findings)
     }
 
     /// A case's own expectations, against the last observed state.
