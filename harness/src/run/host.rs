@@ -53,8 +53,11 @@ pub struct Host {
     next_guest: Mutex<u64>,
     files: RunDir,
     images: Mutex<BTreeMap<Vec<String>, InitramfsFile>>,
-    parts: Mutex<BTreeMap<Part, Result<Arc<Vec<u8>>, String>>>,
+    parts: Mutex<BTreeMap<Part, Made>>,
 }
+
+/// A part of user space, or why there is none.
+type Made = Result<Arc<Vec<u8>>, String>;
 
 /// An initramfs on disk.
 #[derive(Debug, Clone)]
