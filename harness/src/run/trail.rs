@@ -82,6 +82,13 @@ fn outcome(observation: &Observation) -> Option<String> {
         Observation::Console { pattern, line } => format!("console {pattern:?}: {}", line.is_some()),
         Observation::Exec(e) => format!("{}: status {}, {}", e.program, e.status, e.timed_out),
         Observation::Drift { samples } => format!("{} rounds", samples.len()),
+        Observation::UserSpace(acted) => match (&acted.dimms, &acted.word) {
+            (Some(dimms), Some(word)) => {
+                format!("udevd writes {word:?} to the blocks of {}", dimms.join(", "))
+            }
+            (None, Some(word)) => format!("udevd writes {word:?} to every offline block"),
+            (_, None) => "udevd leaves the blocks alone".into(),
+        },
         Observation::NotWithin { waited_for, .. } => format!("{waited_for} not within"),
     })
 }
