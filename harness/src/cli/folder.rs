@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::event::ScenarioEnd;
-use crate::run::attempt::Remains;
+use crate::run::boot::Remains;
 use crate::run::host::Host;
 use crate::run::plan::Planned;
 use crate::verdict::Verdict;

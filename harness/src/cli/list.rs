@@ -13,7 +13,8 @@ pub fn list(args: &ListArgs) -> Result<String, Failure> {
     let kernels = sources::kernels(&args.sources.kernels, args.sources.kernels_dir.as_deref())?.all;
     let chosen = sources::scenarios(&args.patterns, &args.sources, &kernels)?;
     let subjects = super::subjects::of(&kernels, None)?;
-    let kernels: Vec<_> = kernels.iter().map(Arc::clone).zip(subjects).collect();
+    let kernels: Vec<_> =
+        kernels.iter().map(Arc::clone).zip(subjects.into_iter().map(|met| met.subject)).collect();
     let plan = plan::plan(chosen, &kernels, "", 0);
     Ok(match args.format {
         TextOrJson::Text => text(&plan),

@@ -53,7 +53,7 @@ fn subject(args: &PredictArgs) -> Result<(Subject, String), Failure> {
     let [kernel] = kernels.as_slice() else {
         return Err(Failure::usage(format!("-k {}: predict takes one kernel", args.kernel)));
     };
-    let subject = super::subjects::of(&kernels, None)?.remove(0);
+    let subject = super::subjects::of(&kernels, None)?.remove(0).subject;
     let config = kernel.config.as_ref().filter(|_| args.cmdline_config);
     let built_in = config.and_then(|c| c.get("CMDLINE")).unwrap_or_default();
     Ok((subject, built_in.to_string()))

@@ -32,9 +32,13 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     let chosen = sources::scenarios(&args.patterns, &args.sources, &resolved.all)?;
     let mut host = host(args, qemu)?;
     prove(args, &mut host, &resolved.all, &mut resolved.notices)?;
-    let subjects = super::subjects::of(&resolved.all, Some(&host))?;
+    let met = super::subjects::of(&resolved.all, Some(&host))?;
+    let dead: BTreeMap<String, _> =
+        resolved.all.iter().zip(&met).filter_map(|(k, m)| Some((k.name.clone(), m.dead.clone()?))).collect();
+    let subjects = met.into_iter().map(|met| met.subject);
     let kernels: Vec<_> = resolved.all.iter().map(Arc::clone).zip(subjects).collect();
     let mut plan = plan::plan(chosen, &kernels, &args.sources.append, args.seed);
+    plan.iter_mut().for_each(|planned| planned.dead = dead.get(&planned.kernel.name).cloned());
     if let Some((part, of)) = shard {
         plan = plan::shard(plan, part, of);
     }

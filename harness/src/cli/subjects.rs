@@ -3,26 +3,41 @@
 use super::failure::Failure;
 use super::sources;
 use crate::kernel::Kernel;
-use crate::policy::Subject;
+use crate::policy::{OnlineType, Subject};
+use crate::run::boot::Dead;
 use crate::run::host::Host;
+use crate::run::probe::{Probed, probe};
 use std::sync::Arc;
 
-/// One subject for each kernel. Kernels without a configuration at hand are booted once if a host is given, and are
-/// taken for a usual build of their version without one.
-pub fn of(kernels: &[Arc<Kernel>], host: Option<&Host>) -> Result<Vec<Subject>, Failure> {
+/// A kernel as it was met.
+pub struct Met {
+    /// as the oracle sees it
+    pub subject: Subject,
+    /// it does not boot: none of its scenarios needs to try again
+    pub dead: Option<Arc<Dead>>,
+}
+
+/// One for each kernel. Kernels without a configuration at hand are booted once if a host is given, and are taken for a
+/// usual build of their version without one.
+pub fn of(kernels: &[Arc<Kernel>], host: Option<&Host>) -> Result<Vec<Met>, Failure> {
     kernels.iter().map(|kernel| one(kernel, host)).collect()
 }
 
-fn one(kernel: &Arc<Kernel>, host: Option<&Host>) -> Result<Subject, Failure> {
+fn one(kernel: &Arc<Kernel>, host: Option<&Host>) -> Result<Met, Failure> {
+    let usual = || Subject::usual(kernel.version, OnlineType::Offline);
+    let alive = |subject| Met { subject, dead: None };
     match (sources::subject(kernel), host) {
-        (Some(subject), _) => Ok(subject),
-        (None, Some(host)) => crate::run::probe::probe(host, kernel).map_err(Failure::host),
+        (Some(subject), _) => Ok(alive(subject)),
+        (None, Some(host)) => match probe(host, kernel).map_err(Failure::host)? {
+            Probed::Subject(subject) => Ok(alive(*subject)),
+            Probed::Dead(dead) => Ok(Met { subject: usual(), dead: Some(dead) }),
+        },
         (None, None) => {
             eprintln!(
                 "memhp: {}: no configuration at hand; taken for a usual build of {}",
                 kernel.name, kernel.version
             );
-            Ok(Subject::usual(kernel.version, crate::policy::OnlineType::Offline))
+            Ok(alive(usual()))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One scenario from boot to verdict.
 
+use super::boot::{self, Dead, NoBoot, Remains, starved};
 use super::engine::Engine;
 use super::guest::{Guest, channel_trouble};
 use super::host::{BootMode, Host};
@@ -8,40 +9,18 @@ use super::plan::Planned;
 use super::rejudge;
 use super::spec;
 use super::templates::{self, Note, Place, Saved};
-use super::trail::Trail;
 use super::trouble::Trouble;
 use crate::event::{BlockFact, Evidence, Facts, Kind, ScenarioEnd};
 use crate::finding::Finding;
-use crate::verdict::{Complaint, Provokes, Verdict, messages, triage};
+use crate::verdict::{Verdict, messages, triage};
 use crate::vm::template::Template;
-use crate::vm::{ChannelError, Deadline, Ram, StartError, Vm, WaitError};
+use crate::vm::{Deadline, Ram, Spec, Vm};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::{Ask, Hello};
 
-/// Time for a guest to boot and answer, before scaling.
-const BOOT: Duration = Duration::from_secs(90);
 /// Time for a guest to be restored and answer, before scaling.
 const RESTORE: Duration = Duration::from_secs(30);
-/// A guest that has waited for a processor of the host so much of its time misses deadlines that are not its kernel's.
-const STARVED: f64 = 0.8;
-/// Boots of one scenario at most: an emulator's fault is tried again, and three in a row are the kernel's.
-const BOOTS: u32 = 3;
-
-/// What is left of a scenario for its folder.
-#[derive(Debug, Clone, Default)]
-pub struct Remains {
-    /// console.log
-    pub console: String,
-    /// qmp.log
-    pub qmp: String,
-    /// agent.log
-    pub agent: String,
-    /// qemu.args
-    pub qemu: String,
-    /// what was judged, for comparing it with another run
-    pub trail: Trail,
-}
 
 /// How a scenario's guest comes up.
 #[derive(Debug, Clone)]
@@ -52,22 +31,6 @@ pub enum Start {
     Fork(Arc<Saved>),
     /// the boot that it would make was made for all that share it, three times, and never answered
     Dead(Arc<Dead>),
-}
-
-/// A kernel that does not boot: three attempts in a row.
-#[derive(Debug)]
-pub struct Dead {
-    reason: String,
-    remains: Remains,
-    complaints: Vec<Complaint>,
-}
-
-/// Why a guest does not answer for the first time.
-enum NoBoot {
-    /// no attempt can work: the host's or the caller's fault
-    Trouble(Trouble),
-    /// this attempt failed; another may not
-    Again(Box<Dead>),
 }
 
 /// A guest that has answered.
@@ -90,11 +53,7 @@ pub fn run(
     let booted = match start {
         Start::Cold => boot(host, planned, log),
         Start::Fork(saved) => restore(host, planned, saved, log),
-        Start::Dead(dead) => Err(NoBoot::Again(Box::new(Dead {
-            reason: dead.reason.clone(),
-            remains: dead.remains.clone(),
-            complaints: dead.complaints.clone(),
-        }))),
+        Start::Dead(dead) => Err(NoBoot::Again(Box::new(Dead::clone(dead)))),
     };
     let answered = booted.is_ok().then(|| nanoseconds(begun));
     let (mut end, remains) = match booted {
@@ -124,7 +83,7 @@ fn nanoseconds(since: Instant) -> u64 {
 /// Makes the template that `planned` and its like start from: boots, prepares, saves. `Cold`: it could not be made,
 /// for a reason that is the host's, or that each scenario is to meet itself.
 pub fn build(host: &Host, planned: &Planned, place: Place, log: &mut dyn FnMut(Kind)) -> Start {
-    let (vm, hello) = match boot_up(host, planned, &Ram::Shared(place.dir().to_path_buf()), log) {
+    let (vm, hello) = match boot_with(host, planned, &Ram::Shared(place.dir().to_path_buf()), log) {
         Ok(up) => up,
         Err(NoBoot::Again(dead)) => {
             place.failed();
@@ -192,57 +151,23 @@ fn fork(host: &Host, planned: &Planned, saved: &Saved) -> Result<Vm, String> {
 }
 
 fn boot(host: &Host, planned: &Planned, log: &mut dyn FnMut(Kind)) -> Result<Booted, NoBoot> {
-    let (vm, hello) = boot_up(host, planned, &Ram::Private, log)?;
+    let (vm, hello) = boot_with(host, planned, &Ram::Private, log)?;
     Ok(Booted { vm, hello, fork_of: None })
 }
 
-fn boot_up(
+fn boot_with(
     host: &Host,
     planned: &Planned,
     ram: &Ram,
     log: &mut dyn FnMut(Kind),
 ) -> Result<(Vm, Hello), NoBoot> {
-    let mut attempt = 1;
-    loop {
-        match boot_once(host, planned, ram) {
-            Err(NoBoot::Again(failed)) if attempt < BOOTS => {
-                log(Kind::Retry { reason: failed.reason });
-                attempt += 1;
-            }
-            other => return other,
+    let mut spec = || {
+        if let Ram::Shared(dir) = ram {
+            templates::make_empty(dir).map_err(|e| Trouble::Miss(e.to_string()))?;
         }
-    }
-}
-
-fn boot_once(host: &Host, planned: &Planned, ram: &Ram) -> Result<(Vm, Hello), NoBoot> {
-    if host.interrupted() {
-        return Err(NoBoot::Trouble(Trouble::Interrupted));
-    }
-    let mut spec = spec::of(host, planned).map_err(NoBoot::Trouble)?;
-    spec.ram = ram.clone();
-    if let Ram::Shared(dir) = ram {
-        templates::make_empty(dir).map_err(|e| NoBoot::Trouble(Trouble::Miss(e.to_string())))?;
-    }
-    let vm = Vm::start(spec).map_err(|e: StartError| NoBoot::Trouble(Trouble::Miss(e.to_string())))?;
-    let _guard = host.watch_over(&vm);
-    let deadline = Deadline::within(BOOT.mul_f64(host.scale));
-    match vm.channel().hello(deadline) {
-        Ok(hello) => Ok((vm, hello)),
-        Err(_) if host.interrupted() => Err(NoBoot::Trouble(Trouble::Interrupted)),
-        Err(error) => {
-            let late = matches!(error, ChannelError::Wait(WaitError::Timeout { .. }));
-            if let Some(missed) = starved(&vm).filter(|_| late) {
-                return Err(NoBoot::Trouble(missed));
-            }
-            vm.console().wait_quiet(Duration::from_millis(500), Deadline::within(Duration::from_secs(5)));
-            let complaints = triage(vm.console().text().as_bytes(), &Provokes::default());
-            let reason = match complaints.iter().find(|c| c.fatal).or(complaints.first()) {
-                Some(complaint) => complaint.title.clone(),
-                None => channel_trouble(error).to_string(),
-            };
-            Err(NoBoot::Again(Box::new(Dead { reason, remains: remains(&vm, None), complaints })))
-        }
-    }
+        spec::of(host, planned).map(|spec| Spec { ram: ram.clone(), ..spec })
+    };
+    boot::boot(host, &mut spec, log)
 }
 
 fn steps(
@@ -281,7 +206,8 @@ fn steps(
     } else if result.is_err() {
         vm.console().wait_quiet(Duration::from_millis(300), Deadline::within(Duration::from_secs(3)));
     }
-    let mut remains = remains(vm, fork_of.as_deref());
+    // Of a restored guest's console, what the template's guest said comes first: a warning at boot is every fork's.
+    let mut remains = Remains::of(vm, fork_of.as_ref().map_or("", |saved| saved.template.console()));
     let complaints = triage(remains.console.as_bytes(), &planned.provokes);
     if let Some(missed) = missed {
         result = Err(missed);
@@ -307,15 +233,6 @@ fn steps(
     (end, remains)
 }
 
-/// A guest that the host did not let run says nothing of its kernel by being late.
-fn starved(vm: &Vm) -> Option<Trouble> {
-    let percent = vm.starved().filter(|part| *part >= STARVED)? * 100.0;
-    let why = format!(
-        "a deadline passed while the guest waited for a processor of the host {percent:.0} % of the time"
-    );
-    Some(Trouble::Miss(why))
-}
-
 /// What every guest needs before its steps: a talkative console, the modules of the case.
 fn prepare(vm: &Vm, host: &Host, planned: &Planned) -> Result<(), Trouble> {
     let deadline = || Deadline::within(Duration::from_secs(30).mul_f64(host.scale));
@@ -326,18 +243,6 @@ fn prepare(vm: &Vm, host: &Host, planned: &Planned) -> Result<(), Trouble> {
         ask(Ask::Module { path: format!("/modules/{name}.ko"), params: String::new() })?;
     }
     ask(crate::facts::watch(crate::facts::Blocks::Full)).map(drop)
-}
-
-/// Of a restored guest's console, what the template's guest said comes first: a warning at boot is every fork's.
-fn remains(vm: &Vm, fork_of: Option<&Saved>) -> Remains {
-    let before = fork_of.map_or("", |saved| saved.template.console());
-    Remains {
-        console: before.to_string() + &vm.console().text(),
-        qmp: vm.qmp().log(),
-        agent: vm.channel().log(),
-        qemu: vm.proof().to_string(),
-        trail: Trail::default(),
-    }
 }
 
 /// Facts by which two runs are compared.

@@ -4,6 +4,7 @@
 //! [`engine`] does its steps on a [`guest`], and the [`judge`] (pure) says what is wrong.
 
 pub mod attempt;
+pub mod boot;
 pub mod console_shell;
 pub mod durations;
 pub mod engine;

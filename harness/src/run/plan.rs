@@ -1,5 +1,6 @@
 //! The plan: which scenarios run on which kernels, which are skipped and why. Decided before anything is booted.
 
+use super::boot::Dead;
 use super::host::Host;
 use crate::case::requires::ConfigLookup;
 use crate::case::{Chosen, Scenario, applies};
@@ -34,6 +35,8 @@ pub struct Planned {
     pub cold: bool,
     /// why it does not run
     pub skip: Option<String>,
+    /// its kernel was seen not to boot
+    pub dead: Option<Arc<Dead>>,
 }
 
 impl Planned {
@@ -79,6 +82,7 @@ pub fn plan(
             round: 0,
             cold: false,
             skip,
+            dead: None,
             scenario: Arc::new(scenario),
         }
     };

@@ -4,7 +4,8 @@
 //! together), one whose template nobody makes yet (and makes it), one that boots. Among equals, the one that took
 //! longest when it last ran. A worker waits only if all that is left needs templates that others are making.
 
-use super::attempt::{self, Remains, Start};
+use super::attempt::{self, Start};
+use super::boot::Remains;
 use super::host::Host;
 use super::plan::Planned;
 use super::templates::{self, Found, Key};
@@ -62,6 +63,7 @@ fn work(host: &Host, plan: &[Planned], cache: &Path, queue: &Queue, task: Task, 
     let mut log = |kind| say(task.index, News::Entry(kind));
     let none_more = || host.interrupted() || host.starts_no_more();
     let start = match task.how {
+        _ if planned.dead.is_some() => planned.dead.clone().map_or(Start::Cold, Start::Dead),
         How::Start(start) => start,
         How::Make(key) => {
             let mut making = Making { queue, key, made: None };
@@ -147,7 +149,8 @@ struct Left {
 impl Queue {
     fn new(host: &Host, plan: &[Planned]) -> Self {
         let all = plan.iter().enumerate().filter(|(_, p)| p.skip.is_none());
-        let mut todo: Vec<(usize, Option<Key>)> = all.map(|(i, p)| (i, templates::key(host, p))).collect();
+        let key = |p: &Planned| p.dead.is_none().then(|| templates::key(host, p)).flatten();
+        let mut todo: Vec<(usize, Option<Key>)> = all.map(|(i, p)| (i, key(p))).collect();
         let mut counts: BTreeMap<Key, usize> = BTreeMap::new();
         todo.iter().filter_map(|(_, key)| key.clone()).for_each(|key| *counts.entry(key).or_default() += 1);
         for (_, key) in &mut todo {
