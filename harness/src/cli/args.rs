@@ -23,7 +23,7 @@ pub enum Verb {
     Run(Box<RunArgs>),
     /// list scenarios: ID, run or skip, reason
     List(ListArgs),
-    /// kernels that memhp knows: list, fetch, update
+    /// kernels that memhp knows: list, fetch, build, update
     Kernels(KernelsArgs),
     /// what a kernel will do with memory that is plugged: state, zone and rule of each block
     Predict(PredictArgs),
@@ -46,7 +46,8 @@ pub enum Verb {
 /// Where kernels and cases come from.
 #[derive(Debug, Clone, Args)]
 pub struct Sources {
-    /// kernel: a definition's name, `all`, or a path (bzImage, vmlinux, build tree); repeatable [default: debian-6.1 debian-6.12]
+    /// kernel: a definition's name, `all` packaged ones, a path (bzImage, vmlinux, build tree), or tree:DIR to build what is
+    /// stale first; repeatable [default: debian-6.1 debian-6.12; run in a configured kernel tree: that tree]
     #[arg(short = 'k', long = "kernel", value_name = "SPEC")]
     pub kernels: Vec<String>,
     /// further kernel parameters for every guest
@@ -162,7 +163,7 @@ pub struct ListArgs {
 /// `memhp kernels`.
 #[derive(Debug, Clone, Args)]
 pub struct KernelsArgs {
-    /// list (the default), fetch or update
+    /// list (the default), fetch, build or update
     #[command(subcommand)]
     pub action: Option<KernelsAction>,
     /// output
@@ -183,6 +184,8 @@ pub enum KernelsAction {
         /// definitions; `all` for every one
         names: Vec<String>,
     },
+    /// build from source: definitions, or any source directory
+    Build(super::build::BuildArgs),
     /// move kernels.lock to the newest of each series
     Update {
         /// definitions; all without any

@@ -1,7 +1,9 @@
-//! `memhp kernels`: what is known, fetched, pinned.
+//! `memhp kernels`: what is known, fetched, built, pinned.
 
 use super::args::{KernelsAction, KernelsArgs, TextOrJson};
 use super::failure::Failure;
+use super::progress::Told;
+use super::signals::with_stop;
 use crate::kernel;
 use std::path::Path;
 
@@ -10,12 +12,23 @@ pub fn kernels(args: &KernelsArgs) -> Result<String, Failure> {
     let notify = |notice: kernel::Notice| eprintln!("memhp: {notice}");
     let mut context = kernel::Context::new(&notify).map_err(Failure::kernel)?;
     context.kernels_dir.clone_from(&args.kernels_dir);
+    let told = Told::new();
+    context.tools.progress = &told;
     match args.action.as_ref().unwrap_or(&KernelsAction::List) {
         KernelsAction::List => list(args, &context),
         KernelsAction::Fetch { names } => {
-            let all = kernel::resolve(names, &context).map_err(Failure::kernel)?;
+            let stop = context.tools.stop.clone();
+            let all = with_stop(&stop, || kernel::resolve(names, &context).map_err(Failure::kernel))?;
             let identities: Vec<_> = all.iter().map(kernel::Kernel::identity).collect();
             show(args, &identities, |k| format!("{}\t{}\t{}", k.name, k.release, k.sha256))
+        }
+        KernelsAction::Build(build) => {
+            let stop = context.tools.stop.clone();
+            let built = with_stop(&stop, || super::build::build(build, &context))?;
+            show(args, &built, |k| {
+                let dir = k.dir.as_ref().map_or_else(|| "checked".into(), |d| d.display().to_string());
+                format!("{}\t{}\t{}\t{dir}", k.kernel, k.release, k.sha256.as_deref().unwrap_or("-"))
+            })
         }
         KernelsAction::Update { names } => {
             let dir = args.kernels_dir.as_deref().unwrap_or(Path::new("kernels"));

@@ -1,6 +1,7 @@
 //! Verbs: parse, resolve, call. No logic of their own.
 
 pub mod args;
+mod build;
 mod doctor;
 mod failure;
 mod folder;
@@ -8,6 +9,7 @@ mod kernels;
 mod list;
 mod parse;
 mod predict;
+mod progress;
 mod run;
 mod setup;
 mod shell;
@@ -40,6 +42,7 @@ pub fn main() -> i32 {
             eprintln!("memhp: {failure}");
             // A bisection must stop at a wrong command line, and skip what cannot be judged.
             match failure.status {
+                _ if bisecting && failure.no_tool => 128,
                 2 if bisecting => 128,
                 3 if bisecting => 125,
                 status => status,

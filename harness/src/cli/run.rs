@@ -28,6 +28,7 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     let shard = args.shard.as_deref().map(parse_shard).transpose()?;
     crate::vm::sweep(&crate::vm::run_base()).map_err(Failure::host)?;
     let qemu = Qemu::find(args.host.qemu.as_deref(), Arch::X86_64).map_err(|e| missing_tool(args, e))?;
+    let args = &of_this_directory(args)?;
     let mut resolved = sources::kernels(&args.sources.kernels, args.sources.kernels_dir.as_deref())?;
     let chosen = sources::scenarios(&args.patterns, &args.sources, &resolved.all)?;
     let mut host = host(args, qemu)?;
@@ -85,6 +86,18 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     }
     let differ = verify(args, &host, &mut session, jobs, cache.root())?;
     finish(args, &host, session, trouble).map(|status| if differ && status == 0 { 3 } else { status })
+}
+
+/// In a kernel tree that is configured, a run without `-k` is about this kernel.
+fn of_this_directory(args: &RunArgs) -> Result<RunArgs, Failure> {
+    let mut args = args.clone();
+    let here = Path::new(".");
+    if args.sources.kernels.is_empty() && crate::kernel::build::is_configured_source(here) {
+        let dir = here.canonicalize().map_err(Failure::host)?;
+        args.sources.kernels = vec![format!("tree:{}", dir.display())];
+        eprintln!("memhp: a kernel tree: building what is stale and testing it (-k tree:.)");
+    }
+    Ok(args)
 }
 
 /// `--verify-forks`: whether any scenario went another way in a guest that booted.

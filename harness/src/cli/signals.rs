@@ -1,14 +1,42 @@
-//! SIGINT and SIGTERM end the run: guests are killed, what was judged stays recorded. A second one ends memhp at once.
+//! SIGINT and SIGTERM end the run or the build: guests and compilers are ended, what was judged stays recorded. A second one
+//! ends memhp at once.
 
 use super::failure::Failure;
+use crate::kernel::build::Stop;
 use crate::run::host::Host;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Once};
 
 /// Runs `work` with signals ending the run of `host`.
 pub fn with_signals<T>(host: &Host, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    caught("run", |signal| host.end_by(signal), work)
+}
+
+/// Runs `work` with signals ending what it builds.
+pub fn with_stop<T>(stop: &Stop, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    caught("build", |signal| stop.request(signal), work)
+}
+
+/// While nobody catches them, signals end memhp as they do any program.
+static IDLE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
+static DEFAULTS: Once = Once::new();
+
+fn caught<T>(
+    what: &str,
+    end: impl Fn(i32) + Send,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    DEFAULTS.call_once(|| {
+        for signal in [SIGINT, SIGTERM] {
+            // Fails only for signals that cannot be caught.
+            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&IDLE));
+        }
+    });
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::host)?;
     let handle = signals.handle();
+    IDLE.store(false, Ordering::SeqCst);
     std::thread::scope(|scope| {
         let _end = Close(handle);
         scope.spawn(move || {
@@ -16,8 +44,8 @@ pub fn with_signals<T>(host: &Host, work: impl FnOnce() -> Result<T, Failure>) -
                 if count > 0 {
                     std::process::exit(128 + signal);
                 }
-                eprintln!("memhp: ending the run (again: at once)");
-                host.end_by(signal);
+                eprintln!("memhp: ending the {what} (again: at once)");
+                end(signal);
             }
         });
         work()
@@ -29,6 +57,7 @@ struct Close(Handle);
 
 impl Drop for Close {
     fn drop(&mut self) {
+        IDLE.store(true, Ordering::SeqCst);
         self.0.close();
     }
 }

@@ -2,6 +2,8 @@
 
 use super::args::Sources;
 use super::failure::Failure;
+use super::progress::Told;
+use super::signals::with_stop;
 use crate::case::{self, Chosen, Pattern};
 use crate::kernel::{self, Kernel};
 use crate::policy::Subject;
@@ -17,7 +19,7 @@ pub struct Kernels {
     pub notices: Vec<String>,
 }
 
-/// Resolves `-k` specs; fetches what is not in the cache.
+/// Resolves `-k` specs; fetches and builds what is not in the cache.
 pub fn kernels(specs: &[String], dir: Option<&Path>) -> Result<Kernels, Failure> {
     let notices = RefCell::new(Vec::new());
     let notify = |notice: kernel::Notice| {
@@ -26,7 +28,10 @@ pub fn kernels(specs: &[String], dir: Option<&Path>) -> Result<Kernels, Failure>
     };
     let mut context = kernel::Context::new(&notify).map_err(Failure::kernel)?;
     context.kernels_dir = dir.map(Path::to_path_buf);
-    let all = kernel::resolve(specs, &context).map_err(Failure::kernel)?;
+    let told = Told::new();
+    context.tools.progress = &told;
+    let stop = context.tools.stop.clone();
+    let all = with_stop(&stop, || kernel::resolve(specs, &context).map_err(Failure::kernel))?;
     drop(context);
     Ok(Kernels { all: all.into_iter().map(Arc::new).collect(), notices: notices.into_inner() })
 }

@@ -4,8 +4,8 @@
 //! the directory. Every command has a deadline.
 
 use super::archive::{self, Archive, Candidate, Stanza};
-use super::definition::Package;
 use super::error::{KernelError, at};
+use super::fetch::Wanted;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -51,10 +51,10 @@ impl Apt {
         write(&self.dir.join("sources.list"), &lines)
     }
 
-    /// Kernels of a series and flavour in the suites that were updated.
-    pub(super) fn candidates(&self, wanted: &Package) -> Result<Vec<Candidate>, KernelError> {
-        let prefix = format!("linux-image-{}.", wanted.series);
-        let names = archive::kernel_names(&self.run("apt-cache", &["pkgnames", &prefix], ASK)?, wanted);
+    /// What is wanted and in the suites that were updated.
+    pub(super) fn candidates(&self, wanted: &dyn Wanted) -> Result<Vec<Candidate>, KernelError> {
+        let listed = self.run("apt-cache", &["pkgnames", &wanted.prefix()], ASK)?;
+        let names = archive::kernel_names(&listed, wanted);
         if names.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,6 +1,7 @@
 //! Reading what apt says about an archive: where it is, which kernels it has, what they are made of. Pure.
 
 use super::definition::Package;
+use super::fetch::Wanted;
 use super::lock::PackageFile;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -103,19 +104,20 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// `uname -r`
+    /// `uname -r`; of a source its package's name
     pub(super) fn release(&self) -> &str {
         self.package.strip_prefix("linux-image-").unwrap_or(&self.package)
     }
 }
 
-/// Names of `apt-cache pkgnames` that are kernels of the definition's series and flavour: no debug symbols, no unsigned
-/// images, no meta packages (linux-image-cloud-amd64, linux-image-6.1-cloud-amd64).
-pub(super) fn kernel_names(pkgnames: &str, wanted: &Package) -> BTreeSet<String> {
-    pkgnames.lines().map(str::trim).filter(|name| is_kernel(name, wanted)).map(str::to_string).collect()
+/// Names of `apt-cache pkgnames` that are wanted.
+pub(super) fn kernel_names(pkgnames: &str, wanted: &dyn Wanted) -> BTreeSet<String> {
+    pkgnames.lines().map(str::trim).filter(|name| wanted.is(name)).map(str::to_string).collect()
 }
 
-fn is_kernel(name: &str, wanted: &Package) -> bool {
+/// Whether a package is a kernel of the definition's series and flavour: no debug symbols, no unsigned images, no meta
+/// packages (linux-image-cloud-amd64, linux-image-6.1-cloud-amd64).
+pub(super) fn is_kernel(name: &str, wanted: &Package) -> bool {
     let middle = name.strip_prefix("linux-image-").and_then(|n| n.strip_suffix(&wanted.flavour));
     let Some(number) = middle.and_then(|n| n.strip_suffix('-')) else { return false };
     number.strip_prefix(&wanted.series).is_some_and(|rest| rest.starts_with('.'))

@@ -13,7 +13,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-const SEAL: &str = "SEAL.json";
+/// File that names the others and their checksums.
+pub(super) const SEAL: &str = "SEAL.json";
 const TEMPORARY: &str = ".new-";
 
 /// Entries whose seal was found good by this process.
@@ -129,6 +130,21 @@ impl Cache {
         let path = dir.join(key);
         fs::rename(temporary.path(), &path).map_err(at("creating", &path))?;
         let _ = temporary.keep();
+        CHECKED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        Ok(path)
+    }
+
+    /// Makes an entry of a directory that lies on the same file system. The caller holds a lock for this key.
+    pub(super) fn adopt(
+        &self,
+        kind: &str,
+        key: &str,
+        from: &Path,
+        files: &[&str],
+    ) -> Result<PathBuf, KernelError> {
+        seal(from, files)?;
+        let path = self.dir(kind).join(key);
+        fs::rename(from, &path).map_err(at("creating", &path))?;
         CHECKED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
         Ok(path)
     }

@@ -1,10 +1,11 @@
-//! Takes the image, the configuration and the modules out of Debian kernel packages, without dpkg.
+//! Takes the image, the configuration and the modules out of Debian kernel packages, and the source out of theirs, without
+//! dpkg.
 
 use super::error::{KernelError, at};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Name of the image in the directory that is filled.
 pub(super) const IMAGE: &str = "vmlinuz";
@@ -12,6 +13,8 @@ pub(super) const IMAGE: &str = "vmlinuz";
 pub(super) const CONFIG: &str = "config";
 /// Name of the directory of modules: what /lib/modules/RELEASE is.
 pub(super) const MODULES: &str = "modules";
+/// Name of the directory of a source.
+pub(super) const SOURCE: &str = "source";
 
 /// Unpacks what belongs to `release` from one package file into a directory.
 pub(super) fn unpack(deb: &Path, release: &str, into: &Path) -> Result<(), KernelError> {
@@ -23,6 +26,45 @@ pub(super) fn unpack(deb: &Path, release: &str, into: &Path) -> Result<(), Kerne
         entry.read_to_end(&mut content).map_err(Failed::Archive)?;
         write(&into.join(place), content).map_err(Failed::File)
     })
+}
+
+/// Unpacks the tree that is packed in `usr/src/PACKAGE.tar.xz` of a linux-source package; its own top directory becomes
+/// `into`.
+pub(super) fn unpack_source(deb: &Path, package: &str, into: &Path) -> Result<(), KernelError> {
+    let name = format!("usr/src/{package}.tar.xz");
+    let mut found = false;
+    each_entry(deb, &mut |path, entry| {
+        if path.strip_prefix("./").unwrap_or(path) != Path::new(&name) {
+            return Ok(());
+        }
+        found = true;
+        unpack_tree(liblzma::read::XzDecoder::new(entry), into)
+    })?;
+    if found { Ok(()) } else { Err(KernelError::Deb { path: deb.into(), why: format!("holds no {name}") }) }
+}
+
+fn unpack_tree(data: impl Read, into: &Path) -> Result<(), Failed> {
+    let failed = |e: io::Error| Failed::File(at("unpacking into", into)(e));
+    fs::create_dir_all(into).map_err(failed)?;
+    let mut archive = tar::Archive::new(io::BufReader::with_capacity(1 << 20, data));
+    for entry in archive.entries().map_err(Failed::Archive)? {
+        let mut entry = entry.map_err(Failed::Archive)?;
+        let path = entry.path().map_err(Failed::Archive)?.into_owned();
+        let below: PathBuf = path.components().skip_while(|c| *c == Component::CurDir).skip(1).collect();
+        if below.as_os_str().is_empty() {
+            continue;
+        }
+        if below.components().any(|c| !matches!(c, Component::Normal(_))) {
+            return Err(Failed::Archive(io::Error::other(format!("{} leads elsewhere", path.display()))));
+        }
+        let path = into.join(below);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        // Directories come before what is in them, so a link cannot be put in a directory's place: the archive is signed.
+        entry.unpack(path).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Something in a package.
@@ -194,6 +236,28 @@ pub(crate) mod tests {
         assert_eq!(to("./usr/lib/modules/7.3.4+deb13/config"), Some("config".into()));
         assert_eq!(to("./lib/modules/7.3.4+deb13/kernel/../../../x.ko"), None);
         assert_eq!(to("./lib/modules/7.3.4+deb13/System.map"), None);
+    }
+
+    #[test]
+    fn a_source_from_its_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let (deb, into) = (dir.path().join("a.deb"), dir.path().join("source"));
+        let mut tar = tar::Builder::new(liblzma::write::XzEncoder::new(Vec::new(), 1));
+        for (name, content) in
+            [("linux-source-6.12/Makefile", "VERSION"), ("linux-source-6.12/mm/a.c", "int")]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, content.as_bytes()).unwrap();
+        }
+        let packed = tar.into_inner().unwrap().finish().unwrap();
+        package(&deb, &[("usr/share/doc/x", b"text"), ("usr/src/linux-source-6.12.tar.xz", &packed)]);
+        unpack_source(&deb, "linux-source-6.12", &into).unwrap();
+        assert_eq!(fs::read_to_string(into.join("mm/a.c")).unwrap(), "int");
+        assert!(into.join("Makefile").is_file());
+        let error = unpack_source(&deb, "linux-source-6.1", &into).unwrap_err().to_string();
+        assert!(error.ends_with("holds no usr/src/linux-source-6.1.tar.xz"), "{error}");
     }
 
     #[test]

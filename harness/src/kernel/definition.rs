@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is tested when no kernel is named.
 pub const DEFAULT: [&str; 2] = ["debian-6.1", "debian-6.12"];
@@ -27,6 +27,65 @@ pub struct Definition {
 pub enum Source {
     /// A distribution's package.
     Package(Package),
+    /// Built from source.
+    Build(Build),
+}
+
+/// A kernel that is built: source, where its configuration begins, and what is changed in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// Where the source comes from.
+    pub source: SourceCode,
+    /// Where the configuration begins.
+    pub base: BaseConfig,
+    /// Fragments, later ones over earlier ones: names of those that come with the command, or files.
+    #[serde(default)]
+    pub fragments: Vec<String>,
+}
+
+/// Where a source comes from. Paths are relative to the definition's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceCode {
+    /// Debian's package linux-source-SERIES.
+    Package(SourcePackage),
+    /// A directory, with whatever is in it when it is built.
+    Directory(PathBuf),
+    /// A revision of a git repository.
+    Git(GitSource),
+}
+
+/// The newest `linux-source-SERIES` of some suites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourcePackage {
+    /// `6.12`, or `7` for the newest 7.x.
+    pub series: String,
+    /// Suites to look in; where two have the same version, the first wins.
+    pub suites: Vec<String>,
+}
+
+/// A revision of a repository, which is not written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GitSource {
+    /// Its directory.
+    pub repository: PathBuf,
+    /// A commit, tag or branch.
+    pub revision: String,
+}
+
+/// Where a configuration begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BaseConfig {
+    /// `make tinyconfig`
+    Tinyconfig,
+    /// `make defconfig`
+    Defconfig,
+    /// A .config.
+    File(PathBuf),
 }
 
 /// The newest `linux-image-SERIES*-FLAVOUR` of some suites.
@@ -64,25 +123,46 @@ pub(super) fn load(dir: Option<&Path>) -> Result<BTreeMap<String, Definition>, K
 fn parse(file: &str, text: &str) -> Result<Definition, KernelError> {
     let error = |error| KernelError::Definition { file: file.to_string(), error };
     let definition: Definition = from_yaml(text).map_err(error)?;
-    let Source::Package(package) = &definition.from;
-    check(package).map_err(|e| KernelError::Definition { file: file.to_string(), error: e })?;
+    match &definition.from {
+        Source::Package(package) => {
+            check_words(&package.suites, &[("series", &package.series), ("flavour", &package.flavour)])
+        }
+        Source::Build(build) => check_build(build),
+    }
+    .map_err(error)?;
     Ok(definition)
 }
 
+fn check_build(build: &Build) -> Result<(), String> {
+    match &build.source {
+        SourceCode::Package(package) => check_words(&package.suites, &[("series", &package.series)])?,
+        SourceCode::Directory(path) if path.as_os_str().is_empty() => return Err("directory is empty".into()),
+        SourceCode::Directory(_) => {}
+        // What begins with a dash would be an option of git.
+        SourceCode::Git(git) if git.revision.is_empty() || git.revision.starts_with('-') => {
+            return Err(format!("revision {:?} is none", git.revision));
+        }
+        SourceCode::Git(_) => {}
+    }
+    match build.fragments.iter().find(|f| f.is_empty()) {
+        Some(_) => Err("a fragment's name is empty".into()),
+        None => Ok(()),
+    }
+}
+
 /// These words become parts of file names and of apt's sources: nothing but what such names are made of.
-fn check(package: &Package) -> Result<(), String> {
+fn check_words(suites: &[String], words: &[(&str, &str)]) -> Result<(), String> {
     let word = |what: &str, text: &str| {
         let good = text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.+/".contains(c))
             && !text.contains("..");
         if good { Ok(()) } else { Err(format!("{what} {text:?} is no such name")) }
     };
-    if package.suites.is_empty() {
+    if suites.is_empty() {
         return Err("suites is empty".into());
     }
-    word("series", &package.series)?;
-    word("flavour", &package.flavour)?;
-    package.suites.iter().try_for_each(|s| word("suite", s))
+    words.iter().try_for_each(|(what, text)| word(what, text))?;
+    suites.iter().try_for_each(|s| word("suite", s))
 }
 
 /// Strict YAML: no second key of the same name, no `yes` for true, nothing deep.

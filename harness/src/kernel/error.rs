@@ -18,6 +18,16 @@ pub enum KernelError {
         /// names of all definitions
         names: String,
     },
+    /// Not the name of a kernel that is built.
+    #[error(
+        "no kernel {name:?} that is built from source: there are {names}; a source directory is given with --tree"
+    )]
+    NotBuilt {
+        /// as typed
+        name: String,
+        /// names of those that are
+        names: String,
+    },
     /// A path that is not there.
     #[error("no such file or directory: {}", .0.display())]
     Missing(PathBuf),
@@ -105,12 +115,10 @@ pub enum KernelError {
         seconds: u64,
     },
     /// The archive has no such series.
-    #[error("no linux-image-{series}*-{flavour} in {suites}")]
+    #[error("no {wanted} in {suites}")]
     NoPackage {
-        /// as in the definition
-        series: String,
-        /// as in the definition
-        flavour: String,
+        /// what was looked for
+        wanted: String,
         /// suites that were read
         suites: String,
     },
@@ -305,6 +313,7 @@ impl KernelError {
         matches!(
             self,
             E::Unknown { .. }
+                | E::NotBuilt { .. }
                 | E::Missing(_)
                 | E::NotAKernel { .. }
                 | E::OtherArch { .. }

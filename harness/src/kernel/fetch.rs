@@ -1,4 +1,4 @@
-//! Package kernels: from the lock, the cache and the archive to a directory with image, configuration and modules.
+//! Packages of kernels and of their sources: from the lock, the cache and the archive to a directory with what is needed.
 //!
 //! The pinned packages are used where the cache has them or the archive still does; else the newest of the series is
 //! taken, told, and kept to until the lock moves. Without a network, what was fetched before serves.
@@ -8,13 +8,12 @@ use super::apt::Apt;
 use super::archive::{self, Candidate};
 use super::cache::sha256_file;
 use super::deb;
-use super::definition::Package;
+use super::definition::{Package, SourcePackage};
 use super::error::{KernelError, Notice, at};
 use super::lock::{PackageFile, Pin};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const KIND: &str = "packages";
 const STAND_INS: &str = "stand-ins";
 const META: &str = "pin.json";
 const APT: &str = "apt";
@@ -28,15 +27,94 @@ pub(super) struct Kept {
     pub(super) pinned: bool,
 }
 
+/// A series of packages, one of which is wanted.
+pub(super) trait Wanted: std::fmt::Debug {
+    /// How their names begin.
+    fn prefix(&self) -> String;
+    /// Whether this is the name of one.
+    fn is(&self, package: &str) -> bool;
+    /// Suites to look in, the first the best.
+    fn suites(&self) -> &[String];
+    /// For people: `linux-image-6.1*-cloud-amd64`.
+    fn title(&self) -> String;
+    /// Kind of cache entry.
+    fn kind(&self) -> &'static str;
+    /// Takes what is needed out of a package file.
+    fn unpack(&self, deb: &Path, release: &str, into: &Path) -> Result<(), KernelError>;
+    /// Files that there must be then.
+    fn needed(&self) -> &'static [&'static str];
+}
+
+impl Wanted for Package {
+    fn prefix(&self) -> String {
+        format!("linux-image-{}.", self.series)
+    }
+
+    fn is(&self, package: &str) -> bool {
+        archive::is_kernel(package, self)
+    }
+
+    fn suites(&self) -> &[String] {
+        &self.suites
+    }
+
+    fn title(&self) -> String {
+        format!("linux-image-{}*-{}", self.series, self.flavour)
+    }
+
+    fn kind(&self) -> &'static str {
+        "packages"
+    }
+
+    fn unpack(&self, deb: &Path, release: &str, into: &Path) -> Result<(), KernelError> {
+        deb::unpack(deb, release, into)
+    }
+
+    fn needed(&self) -> &'static [&'static str] {
+        &[deb::IMAGE, deb::CONFIG]
+    }
+}
+
+impl Wanted for SourcePackage {
+    fn prefix(&self) -> String {
+        format!("linux-source-{}", self.series)
+    }
+
+    fn is(&self, package: &str) -> bool {
+        let rest = package.strip_prefix("linux-source-").and_then(|p| p.strip_prefix(&self.series));
+        rest.is_some_and(|r| r.is_empty() || r.starts_with('.'))
+    }
+
+    fn suites(&self) -> &[String] {
+        &self.suites
+    }
+
+    fn title(&self) -> String {
+        format!("linux-source-{}", self.series)
+    }
+
+    fn kind(&self) -> &'static str {
+        "sources"
+    }
+
+    fn unpack(&self, deb: &Path, release: &str, into: &Path) -> Result<(), KernelError> {
+        deb::unpack_source(deb, release, &into.join(deb::SOURCE))
+    }
+
+    fn needed(&self) -> &'static [&'static str] {
+        &["source/Makefile", "source/Kconfig", "source/MAINTAINERS"]
+    }
+}
+
 /// Gets a definition's packages.
 pub(super) fn fetch(
     name: &str,
-    wanted: &Package,
+    wanted: &dyn Wanted,
     pin: Option<&Pin>,
     ctx: &Context<'_>,
 ) -> Result<Kept, KernelError> {
-    if let Some(pin) = pin.filter(|p| archive::kernel_names(&p.packages[0].package, wanted).is_empty()) {
-        let error = format!("{name}: {} is no {}-*-{}", pin.title(), wanted.series, wanted.flavour);
+    if let Some(pin) = pin.filter(|p| !wanted.is(&p.packages[0].package)) {
+        let error = format!("{name}: {} is no {}", pin.title(), wanted.title());
         return Err(KernelError::Lock { file: super::lock::FILE.into(), error });
     }
     if let Some(kept) = at_hand(name, wanted, pin, ctx)? {
@@ -49,12 +127,12 @@ pub(super) fn fetch(
 }
 
 /// Whether the pinned packages are in the cache already.
-pub(super) fn is_cached(pin: &Pin, ctx: &Context<'_>) -> Result<bool, KernelError> {
-    Ok(ctx.cache.entry(KIND, &pin.key(), ctx.notify)?.is_some())
+pub(super) fn is_cached(wanted: &dyn Wanted, pin: &Pin, ctx: &Context<'_>) -> Result<bool, KernelError> {
+    Ok(ctx.cache.entry(wanted.kind(), &pin.key(), ctx.notify)?.is_some())
 }
 
 /// The newest of a definition in the archive, without fetching it.
-pub(super) fn newest(wanted: &Package, ctx: &Context<'_>) -> Result<Pin, KernelError> {
+pub(super) fn newest(wanted: &dyn Wanted, ctx: &Context<'_>) -> Result<Pin, KernelError> {
     let _lock = ctx.cache.lock(APT, ctx.notify)?;
     let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref())?;
     newest_in(&mut apt, wanted, ctx)
@@ -63,24 +141,24 @@ pub(super) fn newest(wanted: &Package, ctx: &Context<'_>) -> Result<Pin, KernelE
 /// What needs no network: the pin, or what already stands in for it.
 fn at_hand(
     name: &str,
-    wanted: &Package,
+    wanted: &dyn Wanted,
     pin: Option<&Pin>,
     ctx: &Context<'_>,
 ) -> Result<Option<Kept>, KernelError> {
     if let Some(pin) = pin
-        && let Some(dir) = ctx.cache.entry(KIND, &pin.key(), ctx.notify)?
+        && let Some(dir) = ctx.cache.entry(wanted.kind(), &pin.key(), ctx.notify)?
     {
         return Ok(Some(Kept { dir, pin: pin.clone(), pinned: true }));
     }
     let Some(other) = read_pin(&stand_in_path(wanted, pin, ctx)) else { return Ok(None) };
-    let Some(dir) = ctx.cache.entry(KIND, &other.key(), ctx.notify)? else { return Ok(None) };
+    let Some(dir) = ctx.cache.entry(wanted.kind(), &other.key(), ctx.notify)? else { return Ok(None) };
     tell_gone(name, pin, &other, ctx);
     Ok(Some(Kept { dir, pin: other, pinned: false }))
 }
 
 fn from_archive(
     name: &str,
-    wanted: &Package,
+    wanted: &dyn Wanted,
     pin: Option<&Pin>,
     ctx: &Context<'_>,
 ) -> Result<Kept, KernelError> {
@@ -92,7 +170,7 @@ fn from_archive(
     if let Some(pin) = pin {
         match apt.update(&pin.suite) {
             Ok(()) if still_there(&apt, wanted, pin)? => {
-                let dir = download(&apt, name, pin, ctx)?;
+                let dir = download(&apt, name, wanted, pin, ctx)?;
                 return Ok(Kept { dir, pin: pin.clone(), pinned: true });
             }
             Err(error) if error.is_apt() && newest_cached(wanted, ctx)?.is_some() => return Err(error),
@@ -104,38 +182,43 @@ fn from_archive(
         }
     }
     let other = newest_in(&mut apt, wanted, ctx)?;
-    let dir = download(&apt, name, &other, ctx)?;
+    let dir = download(&apt, name, wanted, &other, ctx)?;
     write_pin(&stand_in_path(wanted, pin, ctx), &other)?;
     tell_gone(name, pin, &other, ctx);
     Ok(Kept { dir, pin: other, pinned: false })
 }
 
 /// The newest entry of the cache that fits, told as what it is.
-fn offline(name: &str, wanted: &Package, error: KernelError, ctx: &Context<'_>) -> Result<Kept, KernelError> {
+fn offline(
+    name: &str,
+    wanted: &dyn Wanted,
+    error: KernelError,
+    ctx: &Context<'_>,
+) -> Result<Kept, KernelError> {
     let Some((pin, dir)) = newest_cached(wanted, ctx)? else { return Err(error) };
     let release = pin.release.clone();
     ctx.tell(Notice::Offline { name: name.to_string(), release, why: error.to_string() });
     Ok(Kept { dir, pin, pinned: false })
 }
 
-fn newest_cached(wanted: &Package, ctx: &Context<'_>) -> Result<Option<(Pin, PathBuf)>, KernelError> {
+fn newest_cached(wanted: &dyn Wanted, ctx: &Context<'_>) -> Result<Option<(Pin, PathBuf)>, KernelError> {
     let mut best: Option<Pin> = None;
-    for key in ctx.cache.keys(KIND)? {
-        let Some(pin) = read_pin(&ctx.cache.dir(KIND).join(&key).join(META)) else { continue };
-        let fits = !archive::kernel_names(&pin.packages[0].package, wanted).is_empty();
+    for key in ctx.cache.keys(wanted.kind())? {
+        let Some(pin) = read_pin(&ctx.cache.dir(wanted.kind()).join(&key).join(META)) else { continue };
+        let fits = wanted.is(&pin.packages[0].package);
         let newer = |b: &Pin| archive::compare_versions(pin.version(), b.version()).is_gt();
         if fits && best.as_ref().is_none_or(newer) {
             best = Some(pin);
         }
     }
     let Some(pin) = best else { return Ok(None) };
-    Ok(ctx.cache.entry(KIND, &pin.key(), ctx.notify)?.map(|dir| (pin, dir)))
+    Ok(ctx.cache.entry(wanted.kind(), &pin.key(), ctx.notify)?.map(|dir| (pin, dir)))
 }
 
-fn newest_in(apt: &mut Apt, wanted: &Package, ctx: &Context<'_>) -> Result<Pin, KernelError> {
+fn newest_in(apt: &mut Apt, wanted: &dyn Wanted, ctx: &Context<'_>) -> Result<Pin, KernelError> {
     let mut first_error = None;
     let mut read = 0;
-    for suite in &wanted.suites {
+    for suite in wanted.suites() {
         match apt.update(suite) {
             Ok(()) => read += 1,
             Err(error) if error.is_apt() => {
@@ -149,10 +232,9 @@ fn newest_in(apt: &mut Apt, wanted: &Package, ctx: &Context<'_>) -> Result<Pin, 
         return Err(error);
     }
     let candidates = apt.candidates(wanted)?;
-    let best = archive::newest(&candidates, &wanted.suites).ok_or_else(|| KernelError::NoPackage {
-        series: wanted.series.clone(),
-        flavour: wanted.flavour.clone(),
-        suites: wanted.suites.join(", "),
+    let best = archive::newest(&candidates, wanted.suites()).ok_or_else(|| KernelError::NoPackage {
+        wanted: wanted.title(),
+        suites: wanted.suites().join(", "),
     })?;
     describe(apt, best)
 }
@@ -171,7 +253,7 @@ fn describe(apt: &Apt, found: &Candidate) -> Result<Pin, KernelError> {
     Ok(Pin { release: found.release().to_string(), suite: found.suite.clone(), packages })
 }
 
-fn still_there(apt: &Apt, wanted: &Package, pin: &Pin) -> Result<bool, KernelError> {
+fn still_there(apt: &Apt, wanted: &dyn Wanted, pin: &Pin) -> Result<bool, KernelError> {
     let image = &pin.packages[0];
     let candidates = apt.candidates(wanted)?;
     if !candidates.iter().any(|c| c.package == image.package && c.version == image.version) {
@@ -191,24 +273,30 @@ fn still_there(apt: &Apt, wanted: &Package, pin: &Pin) -> Result<bool, KernelErr
     Ok(true)
 }
 
-fn download(apt: &Apt, name: &str, pin: &Pin, ctx: &Context<'_>) -> Result<PathBuf, KernelError> {
-    ctx.cache.entry_or_build(KIND, &pin.key(), ctx.notify, |dir| {
+fn download(
+    apt: &Apt,
+    name: &str,
+    wanted: &dyn Wanted,
+    pin: &Pin,
+    ctx: &Context<'_>,
+) -> Result<PathBuf, KernelError> {
+    ctx.cache.entry_or_build(wanted.kind(), &pin.key(), ctx.notify, |dir| {
         ctx.tell(Notice::Fetching { name: name.to_string(), what: pin.title() });
         let debs = dir.join("debs");
         for file in &pin.packages {
             let deb = apt.download(&file.package, &file.version, &debs)?;
             check_sum(&deb, file)?;
-            deb::unpack(&deb, &pin.release, dir)?;
+            wanted.unpack(&deb, &pin.release, dir)?;
         }
         fs::remove_dir_all(&debs).map_err(at("removing", &debs))?;
-        for needed in [deb::IMAGE, deb::CONFIG] {
+        for needed in wanted.needed() {
             if !dir.join(needed).is_file() {
                 let why = format!("holds no {needed} of {}", pin.release);
                 return Err(KernelError::Deb { path: pin.title().into(), why });
             }
         }
         write_pin(&dir.join(META), pin)?;
-        Ok(vec![deb::IMAGE, deb::CONFIG, META])
+        Ok(wanted.needed().iter().copied().chain([META]).collect())
     })
 }
 
@@ -222,7 +310,7 @@ fn check_sum(deb: &Path, file: &PackageFile) -> Result<(), KernelError> {
 }
 
 /// A stand-in is one for just this definition and just this pin: it ends when either moves.
-fn stand_in_path(wanted: &Package, pin: Option<&Pin>, ctx: &Context<'_>) -> PathBuf {
+fn stand_in_path(wanted: &dyn Wanted, pin: Option<&Pin>, ctx: &Context<'_>) -> PathBuf {
     let text = format!("{wanted:?} {}", pin.map_or_else(|| "none".into(), Pin::key));
     ctx.cache.dir(STAND_INS).join(format!("{}.json", &super::cache::sha256(text.as_bytes())[..16]))
 }

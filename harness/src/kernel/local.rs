@@ -1,5 +1,6 @@
 //! Kernels that are at hand: an image file or a build tree, with the configuration and modules that lie next to it.
 
+use super::build::Kept;
 use super::cache::sha256;
 use super::config::Config;
 use super::error::{KernelError, Notice, at};
@@ -22,9 +23,9 @@ pub(super) fn from_path(path: &Path, ctx: &Context<'_>) -> Result<Kernel, Kernel
     }
     match absolute.to_str().and_then(|p| p.strip_suffix(BZIMAGE)) {
         Some(tree) => {
-            from_image(&absolute, Some(Path::new(tree)), Origin::File { path: absolute.clone() }, ctx)
+            from_image(None, &absolute, Some(Path::new(tree)), Origin::File { path: absolute.clone() }, ctx)
         }
-        None => from_image(&absolute, None, Origin::File { path: absolute.clone() }, ctx),
+        None => from_image(None, &absolute, None, Origin::File { path: absolute.clone() }, ctx),
     }
 }
 
@@ -32,10 +33,17 @@ fn from_tree(tree: &Path, ctx: &Context<'_>) -> Result<Kernel, KernelError> {
     let images = [BZIMAGE, "vmlinux"].map(|name| tree.join(name));
     let image =
         images.iter().find(|p| p.is_file()).ok_or_else(|| KernelError::NoImage(tree.to_path_buf()))?;
-    from_image(image, Some(tree), Origin::Tree { path: tree.to_path_buf() }, ctx)
+    from_image(None, image, Some(tree), Origin::Tree { path: tree.to_path_buf() }, ctx)
+}
+
+/// A kernel that was built into the cache.
+pub(super) fn from_build(name: Option<&str>, kept: &Kept, ctx: &Context<'_>) -> Result<Kernel, KernelError> {
+    let (source, path) = (kept.title.clone(), kept.built.dir.clone());
+    from_image(name, &kept.built.image, Some(&kept.built.dir), Origin::Build { source, path }, ctx)
 }
 
 fn from_image(
+    name: Option<&str>,
     path: &Path,
     tree: Option<&Path>,
     origin: Origin,
@@ -44,7 +52,7 @@ fn from_image(
     let data = fs::read(path).map_err(at("reading", path))?;
     let sha256 = sha256(&data);
     let prepared = prepare(&ctx.cache, path, &data, &sha256, ctx.notify)?;
-    let name = format!("local-{}", &sha256[..12]);
+    let name = name.map_or_else(|| format!("local-{}", &sha256[..12]), str::to_string);
     let (config, source) = configuration(path, tree, &prepared, ctx)?;
     super::check_hotplug(&path.display().to_string(), config.as_ref(), &source)?;
     let modules = match tree {

@@ -26,7 +26,9 @@ mod prepared;
 pub use archive::Archive;
 pub use cache::{Cache, sha256};
 pub use config::{Config, NotAConfig, OPTIONS_THAT_MATTER};
-pub use definition::{DEFAULT, Definition, Package, Source};
+pub use definition::{
+    BaseConfig, Build, DEFAULT, Definition, GitSource, Package, Source, SourceCode, SourcePackage,
+};
 pub use error::{KernelError, Notice};
 pub use lock::{Lock, PackageFile, Pin};
 pub use modules::{Module, Modules};
@@ -86,6 +88,13 @@ pub enum Origin {
     /// A build directory, used as it is.
     Tree {
         /// absolute
+        path: PathBuf,
+    },
+    /// Built from source.
+    Build {
+        /// package and version, directory, or revision
+        source: String,
+        /// directory of the build: its name is made from all inputs
         path: PathBuf,
     },
 }
@@ -148,7 +157,7 @@ impl<'a> Context<'a> {
 }
 
 /// Kernels for what was typed after `-k`, in its order, each once. A spec is a definition's name, `all` (every
-/// definition), else a path; a slash in front or `./` forces a path; `tree:DIR` is a build directory that is brought up to
+/// definition of a package: what is built from source takes long and is asked for by name), else a path; a slash in front or `./` forces a path; `tree:DIR` is a build directory that is brought up to
 /// date first. Without a spec: [`DEFAULT`].
 pub fn resolve(specs: &[String], ctx: &Context<'_>) -> Result<Vec<Kernel>, KernelError> {
     let definitions = definition::load(ctx.kernels_dir.as_deref())?;
@@ -160,7 +169,10 @@ pub fn resolve(specs: &[String], ctx: &Context<'_>) -> Result<Vec<Kernel>, Kerne
     }
     for spec in specs {
         match spec.as_str() {
-            "all" => wanted.extend(definitions.iter().map(|(n, d)| Wanted::Definition(n, d))),
+            "all" => {
+                let packaged = definitions.iter().filter(|(_, d)| matches!(d.from, Source::Package(_)));
+                wanted.extend(packaged.map(|(n, d)| Wanted::Definition(n, d)));
+            }
             spec => wanted.push(understand(spec, &definitions)?),
         }
     }
@@ -217,7 +229,10 @@ fn from_definition(
     pin: Option<&Pin>,
     ctx: &Context<'_>,
 ) -> Result<Kernel, KernelError> {
-    let Source::Package(package) = &definition.from;
+    let package = match &definition.from {
+        Source::Package(package) => package,
+        Source::Build(build) => return from_build(name, build, pin, ctx),
+    };
     let kept = fetch::fetch(name, package, pin, ctx)?;
     let image = kept.dir.join(deb::IMAGE);
     let data = fs::read(&image).map_err(at("reading", &image))?;
@@ -246,6 +261,68 @@ fn from_definition(
     })
 }
 
+fn from_build(
+    name: &str,
+    definition: &definition::Build,
+    pin: Option<&Pin>,
+    ctx: &Context<'_>,
+) -> Result<Kernel, KernelError> {
+    build_kernel(Some(name), &request(name, definition, pin, ctx)?, ctx)
+}
+
+/// Paths of a definition are relative to its directory.
+fn request(
+    name: &str,
+    definition: &definition::Build,
+    pin: Option<&Pin>,
+    ctx: &Context<'_>,
+) -> Result<build::Request, KernelError> {
+    let below = |path: &Path| ctx.kernels_dir.as_deref().map_or_else(|| path.into(), |dir| dir.join(path));
+    let source = match &definition.source {
+        SourceCode::Package(wanted) => {
+            build::Source::Package { name: name.into(), wanted: wanted.clone(), pin: pin.cloned() }
+        }
+        SourceCode::Directory(path) => build::Source::Directory(below(path)),
+        SourceCode::Git(git) => {
+            build::Source::Git { repository: below(&git.repository), revision: git.revision.clone() }
+        }
+    };
+    let base = match &definition.base {
+        BaseConfig::Tinyconfig => build::Base::Tinyconfig,
+        BaseConfig::Defconfig => build::Base::Defconfig,
+        BaseConfig::File(path) => build::Base::File(below(path)),
+    };
+    let load = |f: &String| build::Fragment::load(f, ctx.kernels_dir.as_deref());
+    let fragments = definition.fragments.iter().map(load).collect::<Result<_, _>>()?;
+    Ok(build::Request { source, recipe: build::Recipe { base, fragments } })
+}
+
+/// What a definition of a kernel that is built asks for.
+pub fn build_request(name: &str, ctx: &Context<'_>) -> Result<build::Request, KernelError> {
+    let definitions = definition::load(ctx.kernels_dir.as_deref())?;
+    let built = definitions.iter().filter_map(|(name, d)| match &d.from {
+        Source::Build(build) => Some((name.as_str(), build)),
+        Source::Package(_) => None,
+    });
+    let built: BTreeMap<_, _> = built.collect();
+    let Some(definition) = built.get(name) else {
+        let names = built.into_keys().collect::<Vec<_>>().join(", ");
+        return Err(KernelError::NotBuilt { name: name.into(), names });
+    };
+    let lock = lock::load(ctx.kernels_dir.as_deref())?;
+    request(name, definition, lock.get(name), ctx)
+}
+
+/// Builds into the cache; without a name the kernel has a local one, made from its checksum.
+pub fn build_kernel(
+    name: Option<&str>,
+    request: &build::Request,
+    ctx: &Context<'_>,
+) -> Result<Kernel, KernelError> {
+    let kept = build::build(ctx, request, &ctx.tools)?;
+    local::from_build(name, &kept, ctx)
+}
+
 /// Without memory hotplug there is nothing to test.
 fn check_hotplug(kernel: &str, config: Option<&Config>, source: &str) -> Result<(), KernelError> {
     match config {
@@ -253,6 +330,15 @@ fn check_hotplug(kernel: &str, config: Option<&Config>, source: &str) -> Result<
             Err(KernelError::NoMemoryHotplug { kernel: kernel.to_string(), config: source.to_string() })
         }
         _ => Ok(()),
+    }
+}
+
+/// The package that a definition needs: of the kernel, or of its source.
+fn package_of(definition: &Definition) -> Option<&dyn fetch::Wanted> {
+    match &definition.from {
+        Source::Package(package) => Some(package),
+        Source::Build(definition::Build { source: SourceCode::Package(package), .. }) => Some(package),
+        Source::Build(_) => None,
     }
 }
 
@@ -277,7 +363,11 @@ pub fn list(ctx: &Context<'_>) -> Result<Vec<Listed>, KernelError> {
     let mut listed = Vec::new();
     for (name, definition) in definition::load(ctx.kernels_dir.as_deref())? {
         let pin = lock.get(&name).cloned();
-        let cached = pin.as_ref().map(|p| fetch::is_cached(p, ctx)).transpose()?.unwrap_or(false);
+        let package = package_of(&definition);
+        let cached = match (package, &pin) {
+            (Some(wanted), Some(pin)) => fetch::is_cached(wanted, pin, ctx)?,
+            _ => false,
+        };
         let default = DEFAULT.contains(&name.as_str());
         listed.push(Listed { name, summary: definition.summary, default, pin, cached });
     }
@@ -307,7 +397,7 @@ pub fn update(names: &[String], dir: &Path, ctx: &Context<'_>) -> Result<Vec<Mov
         let definition = definitions
             .get(name)
             .ok_or_else(|| KernelError::Unknown { spec: name.clone(), names: all.join(", ") })?;
-        let Source::Package(package) = &definition.from;
+        let Some(package) = package_of(definition) else { continue };
         let to = fetch::newest(package, ctx)?;
         let from = lock.insert(name.clone(), to.clone());
         moved.push(Moved { name: name.clone(), from, to });

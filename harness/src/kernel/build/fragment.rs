@@ -11,7 +11,7 @@ use crate::kernel::error::at;
 use crate::version::{Version, VersionRange};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const DIRECTIVE: &str = "# memhp:";
 
@@ -32,17 +32,17 @@ pub(super) struct Asked<'a> {
 }
 
 impl Fragment {
-    /// A shipped fragment's name (`debug`), else a file.
-    pub fn load(name: &str) -> Result<Self, BuildError> {
+    /// A shipped fragment's name (`debug`), else a file, relative to `dir` where one is given.
+    pub fn load(name: &str, dir: Option<&Path>) -> Result<Self, BuildError> {
         if let Some((_, text)) = FRAGMENTS.iter().find(|(file, _)| stem(file) == name) {
             return Ok(Self { name: name.into(), text: (*text).into() });
         }
-        let path = Path::new(name);
+        let path = dir.map_or_else(|| PathBuf::from(name), |dir| dir.join(name));
         if !path.is_file() {
             let names: Vec<&str> = FRAGMENTS.iter().map(|(file, _)| stem(file)).collect();
             return Err(BuildError::NoFragment { name: name.into(), names: names.join(", ") });
         }
-        let text = fs::read_to_string(path).map_err(at("reading", path))?;
+        let text = fs::read_to_string(&path).map_err(at("reading", &path))?;
         Ok(Self { name: name.into(), text })
     }
 
@@ -180,7 +180,7 @@ mod tests {
     fn every_shipped_fragment_reads_for_every_version() {
         assert!(FRAGMENTS.iter().any(|(file, _)| stem(file) == "hotplug-x86_64"));
         for (file, _) in FRAGMENTS {
-            let fragment = Fragment::load(stem(file)).unwrap();
+            let fragment = Fragment::load(stem(file), None).unwrap();
             for version in ["5.10.1", "6.1.1", "6.12.1", "7.3"] {
                 for defined in [true, false] {
                     let asked = Asked { version: version.parse().unwrap(), defines: &|_| defined };
@@ -188,7 +188,7 @@ mod tests {
                 }
             }
         }
-        let unknown = Fragment::load("hotplug").unwrap_err().to_string();
+        let unknown = Fragment::load("hotplug", None).unwrap_err().to_string();
         assert!(unknown.contains("debug") && unknown.ends_with("nor a file"), "{unknown}");
     }
 }

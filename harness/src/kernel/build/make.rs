@@ -6,6 +6,7 @@ use super::process;
 use super::step::{Step, Tools};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Programs that every kernel build starts, and Debian's packages of them.
 const NEEDED: [(&str, &str); 5] =
@@ -154,6 +155,19 @@ fn check_tools() -> Result<(), BuildError> {
         Some((program, package)) => Err(BuildError::NoTool { program, package }),
         None => Ok(()),
     }
+}
+
+/// What compiler and linker say they are: another one makes another kernel.
+pub(super) fn compiler() -> Result<String, BuildError> {
+    check_tools()?;
+    let mut lines = Vec::new();
+    for program in ["gcc", "ld"] {
+        let out = Command::new(program).arg("--version").env("LC_ALL", "C").stdin(Stdio::null()).output();
+        let out = out.map_err(crate::kernel::error::at("starting", Path::new(program)))?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        lines.push(text.lines().next().unwrap_or_default().to_string());
+    }
+    Ok(lines.join("; "))
 }
 
 /// Where a program is.

@@ -1,16 +1,20 @@
 //! Kernels from source: configured, checked and built, out of tree.
 //!
-//! [`build_in`] builds a source into a directory of the caller's, as often as the source changes; [`make_in`] is only
+//! [`build`] builds into the cache and keeps what it built. [`build_in`] builds a source into a directory of the caller's, as often as the source changes; [`make_in`] is only
 //! its last part. Every command goes through the caller's [`Runner`], so that it can be run in a sandbox. The source is
 //! never written to.
 
 mod complaint;
 mod error;
 mod fragment;
+mod git;
 mod kconfig;
 mod make;
+mod manifest;
 mod process;
+mod source;
 mod step;
+mod store;
 mod took;
 mod tree;
 mod update;
@@ -18,7 +22,9 @@ mod update;
 pub use error::BuildError;
 pub use fragment::Fragment;
 pub(crate) use process::run as run_step;
+pub use source::Source;
 pub use step::{Direct, Progress, Quiet, Runner, Step, Stop, Tools};
+pub use store::{Kept, Request, build, check};
 pub use took::{NotTaken, Why};
 pub use tree::is_configured_source;
 pub(super) use update::update;
