@@ -17,6 +17,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
         // every rule once; `cargo memhp run` is the whole of it.
         Ok(cmd!(sh, "cargo test --workspace --release --no-fail-fast").env("MEMHP_CASES", CASES).run()?)
     })?;
+    part("workflows in ci/examples, against the vendors' schemas", || workflows(sh))?;
     part("forks against boots, and kcidb.json against the published schema", || kcidb(sh))
 }
 
@@ -25,6 +26,23 @@ fn part(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let begun = Instant::now();
     work().with_context(|| name.to_string())?;
     eprintln!("== {name}: {} s", begun.elapsed().as_secs());
+    Ok(())
+}
+
+/// The recorded workflows are what the hosts they are for take.
+fn workflows(sh: &Shell) -> Result<()> {
+    let dir = sh.create_temp_dir()?;
+    let packages = dir.path().join("packages");
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"];
+    cmd!(sh, "python3 {pip...} {packages} check-jsonschema").run()?;
+    for (schema, file) in [
+        ("vendor.github-workflows", "ci/examples/github.yml"),
+        ("vendor.gitlab-ci", "ci/examples/gitlab-ci.yml"),
+    ] {
+        cmd!(sh, "python3 -m check_jsonschema --builtin-schema {schema} {file}")
+            .env("PYTHONPATH", &packages)
+            .run()?;
+    }
     Ok(())
 }
 

@@ -126,9 +126,9 @@ pub struct RunStart {
 pub struct Evidence {
     /// what the console says, but for what the case provokes
     pub complaints: Vec<Complaint>,
-    /// distinct messages of the console, sorted, without what differs from run to run; absent: not recorded
+    /// what the console says; absent: not recorded
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub messages: Option<Vec<String>>,
+    pub messages: Option<Box<Messages>>,
     /// what ended it that is not the kernel's
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
@@ -138,6 +138,15 @@ pub struct Evidence {
     /// a deadline passed while the host did not let the guest run: it says nothing of the kernel
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub starved: bool,
+}
+
+/// Distinct messages of the console, sorted, without what differs from run to run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Messages {
+    /// until the guest was ready; restored guests share those of their template's boot
+    pub boot: Vec<String>,
+    /// afterwards
+    pub steps: Vec<String>,
 }
 
 fn is_zero(round: &u32) -> bool {

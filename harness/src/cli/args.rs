@@ -29,6 +29,10 @@ pub enum Verb {
     Predict(PredictArgs),
     /// judge a saved run again, from its events
     Parse(ParseArgs),
+    /// run two kernels, or take two saved runs, and tell what changed
+    Compare(Box<super::compare::CompareArgs>),
+    /// make one run of the parts of one (--shard)
+    Merge(super::merge::MergeArgs),
     /// what this host can do, what is missing, how to get it
     Doctor(DoctorArgs),
     /// boot a kernel and type commands to its guest: plug, unplug, cat, echo, ...

@@ -2,11 +2,14 @@
 
 pub mod args;
 mod build;
+pub mod compare;
+mod compare_live;
 mod doctor;
 mod failure;
 mod folder;
 mod kernels;
 mod list;
+pub mod merge;
 mod parse;
 mod predict;
 mod progress;
@@ -62,6 +65,8 @@ fn usage_status() -> i32 {
 fn verb(verb: &Verb) -> Result<i32, Failure> {
     let text = match verb {
         Verb::Run(args) => return run::run(args),
+        Verb::Compare(args) => return compare::run(args),
+        Verb::Merge(args) => return merge::run(args),
         Verb::Parse(args) => return parse::parse(args),
         Verb::Shell(args) => return shell::shell(args),
         Verb::Doctor(args) => return doctor::doctor(args),

@@ -183,7 +183,8 @@ impl Session<'_> {
     }
 }
 
-fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
+/// The host as the command line wants it; its accelerator is not proven yet.
+pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     let mut host = Host::new(qemu, Accel::Tcg, args.host.timeout_scale).map_err(Failure::host)?;
     host.qemu_args = args.host.qemu_args.split_whitespace().map(str::to_string).collect();
     if let Some(port) = args.host.gdb {
@@ -208,7 +209,7 @@ fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
 }
 
 /// Finds the accelerator by running the first kernel as a guest.
-fn prove(
+pub fn prove(
     args: &RunArgs,
     host: &mut Host,
     kernels: &[Arc<Kernel>],
@@ -253,7 +254,8 @@ pub fn issues(known: &Known) -> Vec<report::Issue> {
     known.entries().iter().map(one).collect()
 }
 
-fn repeat_options(args: &RunArgs) -> String {
+/// Further words of the lines that repeat a scenario.
+pub fn repeat_options(args: &RunArgs) -> String {
     let kernels = args.sources.kernels.iter().map(|k| format!(" -k {}", report::quote(k)));
     let mut options: String = kernels.collect();
     if !args.sources.append.is_empty() {
@@ -268,7 +270,8 @@ fn repeat_options(args: &RunArgs) -> String {
     options
 }
 
-fn start_of(
+/// How the run is made, for its log.
+pub fn start_of(
     args: &RunArgs,
     host: &Host,
     kernels: &[(Arc<Kernel>, crate::policy::Subject)],
@@ -312,7 +315,7 @@ fn parse_shard(text: &str) -> Result<(usize, usize), Failure> {
 }
 
 /// A new directory, also when two runs begin in one second.
-fn default_out() -> std::io::Result<PathBuf> {
+pub fn default_out() -> std::io::Result<PathBuf> {
     let base = PathBuf::from("memhp-out");
     std::fs::create_dir_all(&base)?;
     let stamp = report::timestamp(std::time::SystemTime::now());
@@ -327,7 +330,7 @@ fn default_out() -> std::io::Result<PathBuf> {
 }
 
 /// As many guests at once as there are processors, and as the free memory carries.
-fn default_jobs() -> Result<usize, Failure> {
+pub fn default_jobs() -> Result<usize, Failure> {
     /// Worst case of a guest: 512 MiB at boot, 512 MiB of DIMMs that are touched, QEMU's translated code.
     const GUEST: u64 = 1536 << 20;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -340,7 +343,8 @@ fn default_jobs() -> Result<usize, Failure> {
     Ok(cores.min(room).max(1))
 }
 
-fn stdout_format(format: Format) -> report::Stdout {
+/// What stdout carries.
+pub fn stdout_format(format: Format) -> report::Stdout {
     match format {
         Format::Human => report::Stdout::Human,
         Format::Ktap => report::Stdout::Ktap,

@@ -28,8 +28,13 @@ struct Defaults {
 }
 
 impl RunArgs {
+    /// Those of `memhp run` without a word.
+    pub(super) fn usual() -> Self {
+        Defaults::parse_from(["memhp"]).run
+    }
+
     fn of_shell(args: &ShellArgs) -> Self {
-        let mut run = Defaults::parse_from(["memhp"]).run;
+        let mut run = Self::usual();
         let host: &HostArgs = &args.host;
         run.host = host.clone();
         run

@@ -3,6 +3,7 @@
 use super::facts::Origin;
 use crate::verdict::NOT_JUDGED;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a change is.
@@ -183,6 +184,9 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// durations
     pub latency: Latencies,
+    /// what the console said while booting in B alone, with the number of scenarios; restored guests share a boot, so
+    /// that repeats decide nothing here: told, and not judged
+    pub boot_messages: BTreeMap<String, usize>,
     /// scenarios of A alone
     pub only_a: Vec<OneSided>,
     /// scenarios of B alone

@@ -173,8 +173,13 @@ fn groups(all: Vec<(Step, Fact, Counts)>) -> Vec<(Step, Option<What>, String, Co
         told.push((step, Some(what), subject, counts));
     }
     told.extend(blocks.into_iter().map(|(step, counts, numbers)| (step, None, ranges(&numbers), counts)));
-    // By step, what happened before what came out, and blocks by their numbers.
-    told.sort_by(|x, y| (&x.0, x.1.is_none()).cmp(&(&y.0, y.1.is_none())));
+    // By step: what was done, the blocks that came of it, by their numbers, and their sum.
+    let rank = |what: &Option<What>| match what {
+        None => 1,
+        Some(What::Memtotal) => 2,
+        Some(_) => 0,
+    };
+    told.sort_by(|x, y| (&x.0, rank(&x.1)).cmp(&(&y.0, rank(&y.1))));
     told
 }
 

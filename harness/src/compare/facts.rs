@@ -69,8 +69,10 @@ pub struct Round {
     pub settled: BTreeSet<Step>,
     /// what each step does, in a few words
     pub steps: BTreeMap<Step, String>,
-    /// distinct messages of the console, without what differs from run to run; `None`: not recorded
+    /// distinct messages of the console after the boot, without what differs from run to run; `None`: not recorded
     pub messages: Option<BTreeSet<String>>,
+    /// the same of the boot, which restored guests share
+    pub boot_messages: BTreeSet<String>,
     /// what was measured, in ms, by what it is: `boot`, `step 3: unplug a`, `all steps`
     pub times: BTreeMap<String, f64>,
 }
@@ -86,6 +88,7 @@ impl Round {
             settled: BTreeSet::new(),
             steps: BTreeMap::new(),
             messages: None,
+            boot_messages: BTreeSet::new(),
             times: BTreeMap::new(),
         }
     }

@@ -24,6 +24,8 @@ pub fn human(comparison: &Comparison) -> String {
     text += &console(&console_only);
     text += &latency(comparison);
     text += &noise(comparison);
+    let boot = comparison.boot_messages.iter().map(|(m, n)| format!("{m} (in {n} scenarios)")).collect();
+    text += &list("on the console while booting in B only (restored guests share a boot: not judged):", boot);
     let lines = |all: &[super::OneSided]| all.iter().map(|o| format!("{}: {}", o.scenario, o.why)).collect();
     text += &list("in A only:", lines(&comparison.only_a));
     text += &list("in B only:", lines(&comparison.only_b));

@@ -56,6 +56,7 @@ pub fn compare(a: &RunFacts, b: &RunFacts, options: &Options) -> Comparison {
         repeats: (most_repeats(a), most_repeats(b)),
         changes: Vec::new(),
         latency: latency::latencies(a, b),
+        boot_messages: boot_messages(a, b),
         only_a: Vec::new(),
         only_b: Vec::new(),
         skipped: 0,
@@ -91,6 +92,19 @@ fn most_repeats(run: &RunFacts) -> u32 {
 fn messages_of(run: &RunFacts) -> BTreeSet<&str> {
     let rounds = run.scenarios.values().flat_map(|s| s.rounds.values());
     rounds.filter_map(|r| r.messages.as_ref()).flatten().map(String::as_str).collect()
+}
+
+/// Messages of B's boots that no boot of A has, and in how many scenarios.
+fn boot_messages(a: &RunFacts, b: &RunFacts) -> BTreeMap<String, usize> {
+    fn boots(scenario: &ScenarioFacts) -> BTreeSet<&String> {
+        scenario.rounds.values().flat_map(|r| &r.boot_messages).collect()
+    }
+    let in_a: BTreeSet<&String> = a.scenarios.values().flat_map(boots).collect();
+    let mut new = BTreeMap::new();
+    for message in b.scenarios.values().flat_map(boots).filter(|m| !in_a.contains(m)) {
+        *new.entry(message.clone()).or_default() += 1;
+    }
+    new
 }
 
 /// What makes the runs less alike than their kernels.

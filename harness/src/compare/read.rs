@@ -115,7 +115,7 @@ struct Reader<'a> {
 struct Open {
     observed: Observed,
     findings: Vec<(Option<Step>, crate::finding::Finding)>,
-    messages: Option<BTreeSet<String>>,
+    messages: Option<Box<crate::event::Messages>>,
 }
 
 impl Reader<'_> {
@@ -168,12 +168,16 @@ impl Reader<'_> {
                 let open = self.open.entry(at).or_default();
                 let console = evidence.complaints.iter().map(known::console_finding);
                 open.findings.extend(console.chain(evidence.own.clone()).map(|f| (None, f)));
-                open.messages = evidence.messages.as_ref().map(|m| m.iter().cloned().collect());
+                open.messages.clone_from(&evidence.messages);
             }
             Kind::ScenarioEnd(end) => {
                 let open = self.open.remove(&at).unwrap_or_default();
                 let mut round = Round::new(end.verdict, &end.title);
-                (round.findings, round.messages) = (open.findings, open.messages);
+                round.findings = open.findings;
+                if let Some(said) = open.messages {
+                    round.messages = Some(said.steps.into_iter().collect());
+                    round.boot_messages = said.boot.into_iter().collect();
+                }
                 open.observed.into_round(end, &mut round);
                 let number = event.round;
                 if let Some(scenario) = self.scenario(id) {

@@ -142,6 +142,16 @@ fn a_message_that_a_never_had_is_new_and_one_of_another_scenario_is_not() {
     assert!(human(&compared).contains("\nNEW ON THE CONSOLE resized N\n    p/y\n"), "{}", human(&compared));
 }
 
+#[test]
+fn a_message_of_the_boot_is_told_and_not_judged() {
+    let mut booted = pass("offline");
+    booted.boot_messages.insert("timer not connected".into());
+    let told = one(vec![pass("offline")], vec![booted]);
+    assert_eq!((told.changes.len(), told.status()), (0, 0));
+    let line = "    timer not connected (in 1 scenarios)\n";
+    assert!(human(&told).contains(line), "{}", human(&told));
+}
+
 fn expecting(text: &str) -> Comparison {
     let expect = Expectations::parse(Path::new("e.yaml"), text).unwrap();
     let (a, b) = (vec![("policy/x", vec![pass("offline")])], vec![("policy/x", vec![pass("online Normal")])]);

@@ -10,9 +10,9 @@ use super::rejudge;
 use super::spec;
 use super::templates::{self, Note, Place, Saved};
 use super::trouble::Trouble;
-use crate::event::{BlockFact, Evidence, Facts, Kind, ScenarioEnd};
+use crate::event::{BlockFact, Evidence, Facts, Kind, Messages, ScenarioEnd};
 use crate::finding::Finding;
-use crate::verdict::{Verdict, messages, triage};
+use crate::verdict::{self, Verdict, triage};
 use crate::vm::template::Template;
 use crate::vm::{Deadline, Ram, Spec, Vm};
 use std::sync::Arc;
@@ -188,6 +188,7 @@ fn steps(
     let mut engine = Engine::new(guest, judge, log, planned.seed, host.scale);
     // A restored guest was prepared before it was saved.
     let prepared = if fork_of.is_some() { Ok(()) } else { prepare(engine.guest.vm(), host, planned) };
+    let at_boot = engine.guest.vm().console().text().len();
     let mut result = prepared
         .and_then(|()| engine.boot(hello, planned.cold_dimms()))
         .and_then(|()| planned.scenario.case.udev.as_ref().map_or(Ok(()), |u| engine.user_space_begins(u)))
@@ -215,7 +216,7 @@ fn steps(
     let trouble = result.err();
     let evidence = Evidence {
         complaints,
-        messages: Some(messages(remains.console.as_bytes())),
+        messages: Some(Box::new(messages(vm, fork_of.as_deref(), at_boot))),
         trouble: trouble.as_ref().and_then(Trouble::not_the_kernels),
         own: trouble.as_ref().and_then(Trouble::the_kernels),
         starved,
@@ -243,6 +244,15 @@ fn prepare(vm: &Vm, host: &Host, planned: &Planned) -> Result<(), Trouble> {
         ask(Ask::Module { path: format!("/modules/{name}.ko"), params: String::new() })?;
     }
     ask(crate::facts::watch(crate::facts::Blocks::Full)).map(drop)
+}
+
+/// What the console said while booting (a restored guest: its template's) and afterwards.
+fn messages(vm: &Vm, fork_of: Option<&Saved>, at_boot: usize) -> Messages {
+    let said = vm.console().text();
+    let (boot, steps) = said.split_at_checked(at_boot).unwrap_or(("", &said));
+    let boot = fork_of.map_or("", |saved| saved.template.console()).to_string() + boot;
+    let distinct = |text: &str| verdict::messages(text.as_bytes());
+    Messages { boot: distinct(&boot), steps: distinct(steps) }
 }
 
 /// Facts by which two runs are compared.
