@@ -9,22 +9,19 @@ pub(crate) type Tool = (&'static str, &'static str);
 /// What `cargo ci test` needs.
 pub(crate) const TEST_TOOLS: &[Tool] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
-    ("cc", "gcc"),
+    ("gcc", "gcc"),
     ("python3", "python3"),
     ("pip3", "python3-pip"),
     ("apt-get", "apt"),
-];
-
-/// What `cargo ci mutants` needs on top.
-pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] = &[
+    ("git", "git"),
     ("make", "make"),
     ("flex", "flex"),
     ("bison", "bison"),
     ("bc", "bc"),
-    ("xz", "xz-utils"),
-    ("cpio", "cpio"),
-    ("gcc", "gcc"),
 ];
+
+/// What `cargo ci mutants` needs on top.
+pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] = &[("xz", "xz-utils"), ("cpio", "cpio")];
 
 /// Installs the packages whose program is not on PATH; says what it does, does nothing where nothing is missing.
 pub(crate) fn run(sh: &Shell, tools: &[Tool]) -> Result<()> {

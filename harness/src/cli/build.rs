@@ -8,9 +8,12 @@ use std::path::PathBuf;
 
 /// Options of `memhp kernels build`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    override_usage = "memhp kernels build [--check] NAME...\n       memhp kernels build [--check] --tree DIR [--revision REV] [--base BASE] [--fragment F]..."
+)]
 pub struct BuildArgs {
     /// definitions of kernels that are built
-    #[arg(required_unless_present = "tree", conflicts_with = "tree")]
+    #[arg(value_name = "NAME", required_unless_present = "tree", conflicts_with = "tree")]
     pub names: Vec<String>,
     /// build this source directory; it is not written to
     #[arg(long, value_name = "DIR")]

@@ -74,14 +74,26 @@ impl Make<'_> {
         let text = String::from_utf8_lossy(&text);
         let begin = text.rfind(&self.heading(targets)).unwrap_or(0);
         match complaint::of(&text[begin..]) {
-            complaint::Complaint::NoSpace => {
-                Err(BuildError::NoSpace { what, dir: self.build_dir.to_path_buf() })
+            complaint::Complaint::NoSpace => Err(self.no_space(what)),
+            // Where the disk is full, the message may not have found room in the log either.
+            complaint::Complaint::Message(message) if !message.contains(": error: ") && self.is_full() => {
+                Err(self.no_space(what))
             }
             complaint::Complaint::Message(message) => {
                 let message = if message.is_empty() { status.to_string() } else { message };
                 Err(BuildError::Make { what, message, log: self.log.to_path_buf() })
             }
         }
+    }
+
+    fn no_space(&self, what: String) -> BuildError {
+        BuildError::NoSpace { what, dir: self.build_dir.to_path_buf() }
+    }
+
+    /// Less is free than one large object needs.
+    fn is_full(&self) -> bool {
+        const LARGE: u64 = 16 << 20;
+        rustix::fs::statvfs(self.build_dir).is_ok_and(|s| s.f_bavail * s.f_frsize < LARGE)
     }
 
     /// The line that begins this call's part of the log.

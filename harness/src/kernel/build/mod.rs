@@ -144,7 +144,12 @@ fn configure(
     let asked = Asked { version: tree.version, defines: &|name| kconfig.defines(name) };
     let mut wanted = BTreeMap::new();
     for fragment in &recipe.fragments {
-        wanted.extend(fragment.wanted(&asked)?);
+        let later = fragment.wanted(&asked)?;
+        // Of a choice there is only one: what a later fragment chooses takes the place of an earlier one's.
+        for (name, _) in later.iter().filter(|(_, value)| *value == "y") {
+            kconfig.rivals(name).into_iter().for_each(|rival| drop(wanted.remove(rival)));
+        }
+        wanted.extend(later);
     }
     let path = build_dir.join(CONFIG);
     let base = match &recipe.base {

@@ -96,13 +96,15 @@ pub fn build(ctx: &Context<'_>, request: &Request, tools: &Tools<'_>) -> Result<
         return found(&dir, &source.tree, &key);
     }
     let work = store.join(format!(".work-{key}"));
-    prepare(&work, &inputs, &source, ctx, tools)?;
+    if let Err(error) = prepare(&work, &inputs, &source, ctx, tools) {
+        return Err(interrupted(&work, error, false));
+    }
     let built = match super::build_in(&source.tree.path, &work, &request.recipe, tools) {
         Ok(built) => built,
-        Err(error) => return Err(interrupted(&work, error)),
+        Err(error) => return Err(interrupted(&work, error, true)),
     };
     if let Err(error) = source.check_unchanged() {
-        return Err(interrupted(&work, error));
+        return Err(interrupted(&work, error, false));
     }
     let image = built.image.strip_prefix(&built.dir).unwrap_or(&built.image).display().to_string();
     let meta = Meta { inputs, title: source.title.clone(), built: now(), image };
@@ -223,10 +225,11 @@ fn may_go_on(work: &Path, source: &Ready) -> bool {
     source.manifest.as_ref().is_none_or(|now| read_manifest(work).is_some_and(|begun| begun == *now))
 }
 
-/// Keeps what was made where the build ended in an orderly way, else clears it away.
-fn interrupted(work: &Path, error: BuildError) -> BuildError {
+/// Keeps what make made where it ended in an orderly way, else clears it away.
+fn interrupted(work: &Path, error: BuildError, by_make: bool) -> BuildError {
     use BuildError as E;
-    let orderly = matches!(error, E::Stopped(_) | E::Make { .. } | E::Timeout { .. } | E::Watch { .. });
+    let orderly =
+        by_make && matches!(error, E::Stopped(_) | E::Make { .. } | E::Timeout { .. } | E::Watch { .. });
     if !orderly || fs::write(work.join(WHOLE), "").is_err() {
         let _ = fs::remove_dir_all(work);
     }

@@ -63,6 +63,9 @@ impl Kconfig {
     /// Options in the same choice.
     pub(super) fn rivals(&self, name: &str) -> Vec<&str> {
         let choices: Vec<usize> = self.definitions(name).iter().filter_map(|d| d.choice).collect();
+        if choices.is_empty() {
+            return Vec::new();
+        }
         let others = self.options.iter().filter(|(other, definitions)| {
             other.as_str() != name
                 && definitions.iter().any(|d| d.choice.is_some_and(|c| choices.contains(&c)))
