@@ -70,6 +70,7 @@ fn parts_of_a_run_are_merged_and_runs_are_compared() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     }
     refused(&["merge", &one, "--out", &whole], 2, "parts of the run of debian-6.12 are missing: 2/2");
+    refused(&["merge", &one, &two, "--out", &two], 2, "is one of the runs to be merged");
     let merged = memhp(&["merge", &one, &two, "--out", &whole, "--format", "ktap"]);
     assert_eq!(merged.status.code(), Some(0), "{}", text(&merged.stderr));
     let ktap = text(&merged.stdout);

@@ -53,9 +53,13 @@ impl Runs {
         let mut kernels: Vec<(usize, String, Arc<Kernel>)> = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
             let Some(spec) = spec else { continue };
+            let one = || Failure::usage(format!("{spec}: each side of a comparison is one kernel"));
+            if spec == "all" {
+                return Err(one());
+            }
             let resolved = sources::kernels(std::slice::from_ref(spec), args.sources.kernels_dir.as_deref())?;
             let [kernel] = &resolved.all[..] else {
-                return Err(Failure::usage(format!("{spec}: each side of a comparison is one kernel")));
+                return Err(one());
             };
             kernels.push((index, spec.clone(), Arc::clone(kernel)));
             notices.extend(resolved.notices);
@@ -72,6 +76,12 @@ impl Runs {
         let mut sides = [None, None];
         for (index, spec, kernel) in kernels {
             let dir = out.join(if index == 0 { "a" } else { "b" });
+            if dir.exists() {
+                return Err(Failure::usage(format!(
+                    "{}: is of an earlier comparison: name another --out",
+                    dir.display()
+                )));
+            }
             sides[index] = Some(Live::plan(args, &host, spec, kernel, dir)?);
         }
         let jobs = args.jobs.map_or_else(run::default_jobs, |j| Ok(j as usize))?;

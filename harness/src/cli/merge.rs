@@ -43,6 +43,9 @@ pub(super) fn merge_dirs(
 ) -> Result<i32, Failure> {
     let mut parts: Vec<Part> = Vec::new();
     for dir in dirs {
+        if out.exists() && same_directory(dir, out) {
+            return Err(Failure::usage(format!("--out {}: is one of the runs to be merged", out.display())));
+        }
         parts.push((dir.display().to_string(), report::parse_dir(dir).map_err(Failure::usage)?));
     }
     let argv = std::env::args().collect();
@@ -61,6 +64,10 @@ pub(super) fn merge_dirs(
     }
     reports.finish().map_err(Failure::host)?;
     Ok(status)
+}
+
+fn same_directory(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 fn end(event: &Event) -> Option<&ScenarioEnd> {

@@ -27,7 +27,7 @@ pub struct Planned {
     pub provokes: Provokes,
     /// the user's further kernel parameters
     pub append: String,
-    /// seed of its random choices: of the run and the id
+    /// seed of its random choices: of the run and the id without the kernel
     pub seed: u64,
     /// which time it runs (`--repeat`), from 0
     pub round: u32,
@@ -71,7 +71,8 @@ pub fn plan(
             Err(reason) => (Vec::new(), Some(reason)),
         };
         Planned {
-            seed: seed ^ hash(&id),
+            // Without the kernel: what is compared on two kernels makes the same choices.
+            seed: seed ^ hash(super::durations::name(&id)),
             id,
             kernel: Arc::clone(kernel),
             subject: subject.clone(),
