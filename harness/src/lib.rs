@@ -3,6 +3,7 @@
 //! Data flows one way: kernels, cases and the command line make a plan (a list of scenarios); a scenario
 //! runs in a guest and leaves events; a verdict is a fold over the events; reports are folds over events too.
 
+pub mod bisect;
 pub mod case;
 pub mod cli;
 pub mod compare;
