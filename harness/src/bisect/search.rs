@@ -14,6 +14,8 @@ pub enum Outcome {
     Failed {
         /// what it says
         title: String,
+        /// scenarios that failed in it, without their kernel
+        scenarios: Vec<String>,
     },
     /// it did right
     Clean,
@@ -85,8 +87,8 @@ pub trait Trials {
     /// As above.
     fn run(&mut self, done: u32, most: u32, take: &mut dyn FnMut(Run) -> bool) -> Result<(), Stop>;
 
-    /// From now on only what has failed so far needs to run.
-    fn narrow(&mut self);
+    /// From now on only these scenarios run: what the bad end is bad by.
+    fn narrow(&mut self, scenarios: &[String]);
 }
 
 /// Keeps runs and marks, so that a search can go on where it was ended.
@@ -147,6 +149,8 @@ pub struct Step {
     pub missed: u32,
     /// titles of its failures, each once
     pub titles: Vec<String>,
+    /// scenarios that failed, without their kernel, each once
+    pub scenarios: Vec<String>,
     /// probability that the mark is wrong; of a skipped one 0
     pub risk: f64,
     /// why it is skipped
@@ -160,8 +164,6 @@ pub struct Wish {
     pub confidence: f64,
     /// rate of failures at the bad end that must still be found
     pub least_rate: f64,
-    /// rate at which runs of a good revision may fail
-    pub noise: f64,
 }
 
 /// The answer.
@@ -177,6 +179,8 @@ pub struct Answer {
 
 /// Failures of the bad end that make its rate known well enough: fewer make every later revision cost more runs.
 pub const FAILURES_OF_THE_BAD_END: u32 = 8;
+/// Rate at which runs of a good revision may fail: small, and not 0, or else one false failure would decide.
+pub const NOISE: f64 = 0.002;
 /// Runs that say nothing are made again, up to so many of one revision and as many as were judged.
 const MISSED: u32 = 6;
 
@@ -195,9 +199,8 @@ pub fn search(
     // One more than halving needs, for skipped revisions, and the two ends.
     let error = (1.0 - wish.confidence) / f64::from(history.steps() + 3);
     let mut judge = Judging { trials, journal, steps: Vec::new() };
-    let first = Test { noise: wish.noise, rate: Rate::Known(wish.least_rate), error };
+    let first = Test { noise: NOISE, rate: Rate::Known(wish.least_rate), error };
     let end = judge.bad_end(bad, &first)?;
-    judge.trials.narrow();
     let test = Test { rate: Rate::Seen(end), ..first };
     judge.good_end(good, &test)?;
     loop {
@@ -236,6 +239,7 @@ impl Judging<'_> {
         };
         let step = self.judge(revision, Role::BadEnd, test, &enough, &until)?;
         let (seen, mark, why) = (step.runs.sum(), step.mark, step.why.clone());
+        self.trials.narrow(&step.scenarios);
         self.keep(step)?;
         match mark {
             Mark::Bad => Ok(seen),
@@ -284,8 +288,8 @@ impl Judging<'_> {
         let mut count = Count::default();
         self.journal.kept(revision).into_iter().for_each(|run| count.add(run));
         let step = |count: Count, mark, risk, why: String| {
-            let Count { runs, missed, titles, .. } = count;
-            Step { revision: revision.clone(), role, mark, runs, missed, titles, risk, why }
+            let Count { runs, missed, titles, scenarios, .. } = count;
+            Step { revision: revision.clone(), role, mark, runs, missed, titles, scenarios, risk, why }
         };
         let mut ready = false;
         loop {
@@ -297,7 +301,7 @@ impl Judging<'_> {
                 let mark = test.decide(seen).unwrap_or(Mark::Skip);
                 return Ok(step(count, mark, test.risk(seen), String::new()));
             }
-            if count.missed > MISSED + seen.runs() {
+            if count.hopeless() {
                 let why =
                     format!("{} runs say nothing of the kernel, the last: {}", count.missed, count.last_miss);
                 return Ok(step(count, Mark::Skip, 0.0, why));
@@ -311,7 +315,7 @@ impl Judging<'_> {
             self.trials.run(before, until(seen).max(1), &mut |run| {
                 trouble = trouble.take().or(journal.run(revision, &run).err());
                 count.add(run);
-                trouble.is_some() || count.unfit.is_some() || enough(count.runs.sum())
+                trouble.is_some() || count.unfit.is_some() || count.hopeless() || enough(count.runs.sum())
             })?;
             if let Some(trouble) = trouble {
                 return Err(Stop::Host(trouble));
@@ -342,6 +346,7 @@ struct Count {
     missed: u32,
     last_miss: String,
     titles: Vec<String>,
+    scenarios: Vec<String>,
     unfit: Option<String>,
 }
 
@@ -349,11 +354,10 @@ impl Count {
     fn add(&mut self, run: Run) {
         match run.outcome {
             Outcome::Clean => self.runs.add(run.template, false),
-            Outcome::Failed { title } => {
+            Outcome::Failed { title, scenarios } => {
                 self.runs.add(run.template, true);
-                if !self.titles.contains(&title) {
-                    self.titles.push(title);
-                }
+                add_new(&mut self.titles, title);
+                scenarios.into_iter().for_each(|s| add_new(&mut self.scenarios, s));
             }
             Outcome::Missed { reason } => {
                 self.missed += 1;
@@ -363,8 +367,18 @@ impl Count {
         }
     }
 
+    fn hopeless(&self) -> bool {
+        self.missed > MISSED + self.runs.sum().runs()
+    }
+
     fn all(&self) -> u32 {
         self.runs.sum().runs() + self.missed
+    }
+}
+
+fn add_new(all: &mut Vec<String>, one: String) {
+    if !all.contains(&one) {
+        all.push(one);
     }
 }
 

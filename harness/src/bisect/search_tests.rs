@@ -64,7 +64,7 @@ struct Coin {
     at: usize,
     random: Random,
     runs: u32,
-    narrowed: bool,
+    narrowed: Vec<String>,
 }
 
 impl Coin {
@@ -79,7 +79,7 @@ impl Coin {
             at: 0,
             random,
             runs: 0,
-            narrowed: false,
+            narrowed: vec![],
         }
     }
 }
@@ -96,7 +96,9 @@ impl Trials for Coin {
             let rate = if self.at >= self.first { self.rate } else { self.noise };
             let outcome = match () {
                 () if self.random.unit() < self.miss => Outcome::Missed { reason: "no host".into() },
-                () if self.random.unit() < rate => Outcome::Failed { title: "wrong".into() },
+                () if self.random.unit() < rate => {
+                    Outcome::Failed { title: "wrong".into(), scenarios: vec!["a/b".into()] }
+                }
                 () => Outcome::Clean,
             };
             if take(Run { template: n % 4, outcome }) {
@@ -106,8 +108,8 @@ impl Trials for Coin {
         Ok(())
     }
 
-    fn narrow(&mut self) {
-        self.narrowed = true;
+    fn narrow(&mut self, scenarios: &[String]) {
+        self.narrowed = scenarios.to_vec();
     }
 }
 
@@ -133,7 +135,7 @@ impl Journal for Memory {
     }
 }
 
-const WISH: Wish = Wish { confidence: 0.99, least_rate: 0.1, noise: 0.001 };
+const WISH: Wish = Wish { confidence: 0.99, least_rate: 0.1 };
 
 fn bisect(commits: usize, coin: &mut Coin, memory: &mut Memory) -> Result<Answer, Stop> {
     let ends = (&"0".to_string(), &commits.to_string());
@@ -149,7 +151,7 @@ fn a_regression_that_always_shows_is_found_with_few_runs() {
         assert!(answer.confidence >= 0.99, "{answer:?}");
         // Eight of the bad end, three or four for a good one, two for a bad one.
         assert!(coin.runs <= 8 + 5 * 4, "{}", coin.runs);
-        assert!(coin.narrowed);
+        assert_eq!(coin.narrowed, ["a/b"]);
     }
 }
 

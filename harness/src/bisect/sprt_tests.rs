@@ -121,7 +121,7 @@ fn errors_of_a_seen_rate_hold_on_average() {
         missed += density(*p) * follow(&test, *p).good;
     }
     assert!(missed / weight <= 0.002, "{}", missed / weight);
-    assert_eq!(test.clean_needed(Tally::default()), 71);
+    assert_eq!(test.clean_needed(Tally::default()), 66);
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub struct Host {
     pub short_first: bool,
     /// templates that each group of like scenarios is drawn over
     pub templates: u32,
+    /// make every template before any is used twice, so that runs are spread over them in the order of the plan
+    pub spread: bool,
     /// known issues that count as known; `None`: none does
     pub known: Option<Known>,
     /// further words of the lines that repeat a scenario: ` -k ./bzImage`
@@ -87,6 +89,7 @@ impl Host {
             durations: BTreeMap::new(),
             short_first: false,
             templates: 1,
+            spread: false,
             known: None,
             repeat_options: String::new(),
             interrupted: AtomicI32::new(0),
@@ -128,6 +131,11 @@ impl Host {
     /// Nothing new is to start; what runs goes on to its end.
     pub fn no_more(&self) {
         self.no_more.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes [`Host::no_more`] back.
+    pub fn go_on(&self) {
+        self.no_more.store(false, Ordering::SeqCst);
     }
 
     /// See [`Host::no_more`].

@@ -1,8 +1,8 @@
 //! Runs a plan with several guests at once.
 //!
 //! Each worker takes, in this order: a scenario whose template is ready (so that scenarios that share one run
-//! together), one whose template nobody makes yet (and makes it), one that boots. Among equals, the one that took
-//! longest when it last ran. A worker waits only if all that is left needs templates that others are making.
+//! together), one whose template nobody makes yet (and makes it), one that boots; if scenarios are to be spread over
+//! templates, all of these are made first. Among equals, the one that took longest when it last ran. A worker waits only if all that is left needs templates that others are making.
 
 use super::attempt::{self, Start};
 use super::boot::Remains;
@@ -144,6 +144,7 @@ struct Left {
     /// scenarios, in the order of preference
     todo: Vec<(usize, Option<Key>)>,
     slots: BTreeMap<Key, Slot>,
+    spread: bool,
 }
 
 impl Queue {
@@ -161,7 +162,7 @@ impl Queue {
         if host.short_first {
             todo.reverse();
         }
-        Self { state: Mutex::new(Left { todo, slots }), changed: Condvar::new() }
+        Self { state: Mutex::new(Left { todo, slots, spread: host.spread }), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Left> {
@@ -194,8 +195,13 @@ impl Left {
         let slot = |key: &Option<Key>| key.as_ref().map(|k| &self.slots[k]);
         let find =
             |wanted: &dyn Fn(Option<&Slot>) -> bool| self.todo.iter().position(|(_, k)| wanted(slot(k)));
-        let at = find(&|s| matches!(s, Some(Slot::Made(_))))
-            .or_else(|| find(&|s| matches!(s, Some(Slot::Wanted))))
+        let wanted = || find(&|s| matches!(s, Some(Slot::Wanted)));
+        let at = self
+            .spread
+            .then(wanted)
+            .flatten()
+            .or_else(|| find(&|s| matches!(s, Some(Slot::Made(_)))))
+            .or_else(wanted)
             .or_else(|| find(&|s| s.is_none()))?;
         let (index, key) = self.todo.remove(at);
         let Some(key) = key else { return Some(Task { index, how: How::Start(Start::Cold) }) };
