@@ -36,6 +36,12 @@ pub fn commit(tree: &Path, revision: &str) -> Result<Commit, GitError> {
 pub struct Worktree {
     tree: PathBuf,
     dir: PathBuf,
+}
+
+/// git's walk between two ends; it is over when the worktree goes.
+#[derive(Debug)]
+pub struct Walk {
+    dir: PathBuf,
     marked: BTreeMap<Revision, Mark>,
 }
 
@@ -49,7 +55,7 @@ impl Worktree {
     /// # Errors
     /// git's, and files that cannot be given a time.
     pub fn add(tree: &Path, dir: &Path, at: &str, built: bool) -> Result<Self, GitError> {
-        let worktree = Self { tree: tree.to_path_buf(), dir: dir.to_path_buf(), marked: BTreeMap::new() };
+        let worktree = Self { tree: tree.to_path_buf(), dir: dir.to_path_buf() };
         worktree.remove();
         let path = dir.to_string_lossy();
         git(tree, &["worktree", "add", "--quiet", "--detach", &path, at])?;
@@ -65,10 +71,10 @@ impl Worktree {
     ///
     /// # Errors
     /// git's.
-    pub fn start(&mut self, good: &str, bad: &str) -> Result<(), GitError> {
+    pub fn start(&self, good: &str, bad: &str) -> Result<Walk, GitError> {
         git(&self.dir, &["bisect", "start", "--no-checkout", bad, good])?;
-        self.marked = BTreeMap::from([(good.to_string(), Mark::Good), (bad.to_string(), Mark::Bad)]);
-        Ok(())
+        let marked = BTreeMap::from([(good.to_string(), Mark::Good), (bad.to_string(), Mark::Bad)]);
+        Ok(Walk { dir: self.dir.clone(), marked })
     }
 
     /// Where it is.
@@ -82,17 +88,6 @@ impl Worktree {
     /// git's.
     pub fn checkout(&self, revision: &str) -> Result<(), GitError> {
         git(&self.dir, &["checkout", "--quiet", "--force", "--detach", revision]).map(drop)
-    }
-
-    /// Revisions of which one is the first bad one, newest first.
-    ///
-    /// # Errors
-    /// git's.
-    pub fn candidates(&self) -> Result<Vec<Revision>, GitError> {
-        let goods = git(&self.dir, &["for-each-ref", "--format=%(refname)", "refs/bisect/good-*"])?;
-        let mut arguments = vec!["rev-list", "refs/bisect/bad", "--not"];
-        arguments.extend(goods.lines());
-        Ok(git(&self.dir, &arguments)?.lines().map(str::to_string).collect())
     }
 
     fn remove(&self) {
@@ -114,7 +109,20 @@ impl Drop for Worktree {
     }
 }
 
-impl History for Worktree {
+impl Walk {
+    /// Revisions of which one is the first bad one, newest first.
+    ///
+    /// # Errors
+    /// git's.
+    pub fn candidates(&self) -> Result<Vec<Revision>, GitError> {
+        let goods = git(&self.dir, &["for-each-ref", "--format=%(refname)", "refs/bisect/good-*"])?;
+        let mut arguments = vec!["rev-list", "refs/bisect/bad", "--not"];
+        arguments.extend(goods.lines());
+        Ok(git(&self.dir, &arguments)?.lines().map(str::to_string).collect())
+    }
+}
+
+impl History for Walk {
     fn next(&mut self) -> Result<Next, String> {
         let text = |e: GitError| e.to_string();
         let candidates = self.candidates().map_err(text)?;

@@ -21,10 +21,10 @@ fn repository(dir: &Path, texts: &[&str]) -> Vec<String> {
 const TEXTS: [&str; 9] = ["0", "1", "2", "3", "4", "5", "6", "7", "8"];
 
 /// Walks to the end; files decide: `bad` from this number on, `skip` cannot be judged.
-fn walk(worktree: &mut Worktree, bad: u32, skip: &[u32]) -> (Next, u32) {
+fn walk((worktree, steps): &mut (Worktree, Walk), bad: u32, skip: &[u32]) -> (Next, u32) {
     let mut judged = 0;
     loop {
-        let revision = match worktree.next().unwrap() {
+        let revision = match steps.next().unwrap() {
             Next::Judge(revision) => revision,
             end => return (end, judged),
         };
@@ -36,14 +36,14 @@ fn walk(worktree: &mut Worktree, bad: u32, skip: &[u32]) -> (Next, u32) {
             n if n >= bad => Mark::Bad,
             _ => Mark::Good,
         };
-        worktree.mark(&revision, mark).unwrap();
+        steps.mark(&revision, mark).unwrap();
     }
 }
 
-fn started(tree: &Path, dir: &Path, good: &str, bad: &str) -> Worktree {
-    let mut worktree = Worktree::add(tree, dir, bad, false).unwrap();
-    worktree.start(good, bad).unwrap();
-    worktree
+fn started(tree: &Path, dir: &Path, good: &str, bad: &str) -> (Worktree, Walk) {
+    let worktree = Worktree::add(tree, dir, bad, false).unwrap();
+    let steps = worktree.start(good, bad).unwrap();
+    (worktree, steps)
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn the_first_bad_commit_is_found_and_the_users_tree_is_as_it_was() {
     let before = state();
     for bad in 1..=8u32 {
         let mut worktree = started(&tree, &dir, &commits[0], &commits[8]);
-        assert_eq!(worktree.steps(), 3);
+        assert_eq!(worktree.1.steps(), 3);
         assert_eq!(walk(&mut worktree, bad, &[]), (Next::Found(commits[bad as usize].clone()), 3));
         assert_eq!(state(), before);
         drop(worktree);
@@ -104,13 +104,13 @@ fn a_merged_branch_is_searched_too() {
     git(&tree, &["checkout", "--quiet", "main"]).unwrap();
     git(&tree, &["merge", "--quiet", "--no-ff", "--no-edit", "side"]).unwrap();
     let tip = git(&tree, &["rev-parse", "HEAD"]).unwrap().trim().to_string();
-    let mut worktree = started(&tree, &dir, &commits[0], &tip);
+    let (worktree, mut steps) = started(&tree, &dir, &commits[0], &tip);
     let end = loop {
-        match worktree.next().unwrap() {
+        match steps.next().unwrap() {
             Next::Judge(revision) => {
                 worktree.checkout(&revision).unwrap();
                 let bad = worktree.dir().join("side2").exists();
-                worktree.mark(&revision, if bad { Mark::Bad } else { Mark::Good }).unwrap();
+                steps.mark(&revision, if bad { Mark::Bad } else { Mark::Good }).unwrap();
             }
             end => break end,
         }

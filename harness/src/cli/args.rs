@@ -21,6 +21,8 @@ pub struct Cli {
 pub enum Verb {
     /// run cases and judge the kernels
     Run(Box<RunArgs>),
+    /// find the commit, or the packaged kernel, that brought a change in
+    Bisect(Box<super::bisect::BisectArgs>),
     /// list scenarios: ID, run or skip, reason
     List(ListArgs),
     /// kernels that memhp knows: list, fetch, build, update

@@ -4,6 +4,7 @@ pub mod args;
 mod build;
 pub mod compare;
 mod compare_live;
+mod bisect;
 mod doctor;
 mod failure;
 mod folder;
@@ -67,6 +68,7 @@ fn verb(verb: &Verb) -> Result<i32, Failure> {
         Verb::Run(args) => return run::run(args),
         Verb::Compare(args) => return compare::run(args),
         Verb::Merge(args) => return merge::run(args),
+        Verb::Bisect(args) => return bisect::bisect(args),
         Verb::Parse(args) => return parse::parse(args),
         Verb::Shell(args) => return shell::shell(args),
         Verb::Doctor(args) => return doctor::doctor(args),

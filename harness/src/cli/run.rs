@@ -208,6 +208,12 @@ pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     Ok(host)
 }
 
+/// A host whose accelerator is not proven yet, for verbs that have no kernel at first.
+pub(super) fn bare_host(args: &RunArgs) -> Result<Host, Failure> {
+    crate::vm::sweep(&crate::vm::run_base()).map_err(Failure::host)?;
+    host(args, Qemu::find(args.host.qemu.as_deref(), Arch::X86_64).map_err(Failure::host)?)
+}
+
 /// Finds the accelerator by running the first kernel as a guest.
 pub fn prove(
     args: &RunArgs,
