@@ -143,18 +143,18 @@ impl Report<'_> {
         body.extend([String::new(), "What was judged:".into()]);
         for step in &self.answer.steps {
             body.push(format!(
-                "  {:<4} {} (\"{}\")",
+                "  {} {} (\"{}\")",
                 step.mark.word(),
                 short(&step.revision),
                 self.subject(&step.revision)
             ));
-            body.push(format!("       {}", what(step)));
+            body.push(format!("      {}", what(step)));
         }
         body.extend([String::new(), self.spread().1]);
         body.extend(self.warning());
         body.push(String::new());
         body.push(format!(
-            "A revision is good when a rate of failures like that of the bad end would not leave it so clean, and bad when a rate of {} would not leave it so dirty. The confidence takes this rate for the same from the first bad commit on.",
+            "Marks come from a sequential test (Wald): bad revisions fail as often as the bad end was seen to, good ones in at most {} of runs. The confidence takes it that the rate of failures is the same from the first bad commit on.",
             super::search::NOISE
         ));
         body.extend([String::new(), "To repeat:".into(), format!("  {}", self.command)]);

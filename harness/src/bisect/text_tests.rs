@@ -80,7 +80,35 @@ fn the_log() {
 fn the_mail() {
     let text = report(&answer()).mail();
     assert!(text.lines().skip(1).all(|l| l.chars().count() <= 75), "{text}");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    Subject: memhp bisect: 333333333333 ("mm: change 3")
+
+    333333333333 ("mm: change 3") is the first commit with which policy/*
+    fails. Confidence: 99.89 %.
+
+    What fails:
+      block.state: online expected, offline seen
+
+    What was judged:
+      bad 444444444444 ("mm: change 4")
+          bad end: 8 of 8 runs failed; wrong with probability 0.000500
+      good 111111111111 ("mm: change 1")
+          good end: 0 of 4 runs failed; wrong with probability 0.000500
+      skip 222222222222 ("mm: change 2")
+          cannot be judged: make vmlinux failed: mm/x.c:1: error
+      bad 333333333333 ("mm: change 3")
+          2 of 2 runs failed; wrong with probability 0.000500
+
+    failures by template: 5/5 5/5; no variance between templates
+
+    Marks come from a sequential test (Wald): bad revisions fail as often as
+    the bad end was seen to, good ones in at most 0.002 of runs. The confidence
+    takes it that the rate of failures is the same from the first bad commit
+    on.
+
+    To repeat:
+      memhp bisect 'policy/*' --tree . --good v1 --bad v2
+    "#);
 }
 
 #[test]

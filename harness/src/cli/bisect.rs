@@ -84,13 +84,15 @@ pub fn bisect(args: &BisectArgs) -> Result<i32, Failure> {
     };
     probability("confidence", args.confidence, 0.5)?;
     probability("rate", args.rate, search::NOISE * 2.0)?;
+    let (tree, good, bad) = match (&args.kernels, &args.tree, &args.good, &args.bad) {
+        (Some(range), ..) => return super::bisect_kernels::kernels(args, range),
+        (None, Some(tree), Some(good), Some(bad)) => (tree, good, bad),
+        _ => return Err(Failure::usage("want --tree DIR --good REV --bad REV, or --kernels A..B")),
+    };
     let out = args.out.clone().map_or_else(super::run::default_out, Ok);
     let out = out.map_err(|e| Failure::usage(format!("memhp-out: {e}; name a directory with --out")))?;
     std::fs::create_dir_all(&out).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
-    match (&args.tree, &args.good, &args.bad) {
-        (Some(tree), Some(good), Some(bad)) => history(args, tree, good, bad, &out),
-        _ => Err(Failure::usage("want --tree DIR --good REV --bad REV, or --kernels A..B")),
-    }
+    history(args, tree, good, bad, &out)
 }
 
 /// What the runs of `memhp run` are made with.

@@ -5,6 +5,7 @@ mod build;
 pub mod compare;
 mod compare_live;
 mod bisect;
+mod bisect_kernels;
 mod doctor;
 mod failure;
 mod folder;

@@ -28,6 +28,9 @@ pub enum KernelError {
         /// names of those that are
         names: String,
     },
+    /// A definition that no archive has versions of.
+    #[error("{0} is built from source: no archive offers versions of it")]
+    NotPackaged(String),
     /// A path that is not there.
     #[error("no such file or directory: {}", .0.display())]
     Missing(PathBuf),
@@ -313,6 +316,7 @@ impl KernelError {
         matches!(
             self,
             E::Unknown { .. }
+                | E::NotPackaged(_)
                 | E::NotBuilt { .. }
                 | E::Missing(_)
                 | E::NotAKernel { .. }

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 const STAND_INS: &str = "stand-ins";
 const META: &str = "pin.json";
-const APT: &str = "apt";
+/// Kind and directory of the private apt.
+pub(super) const APT: &str = "apt";
 
 /// A package kernel that is at hand.
 #[derive(Debug)]
@@ -202,17 +203,39 @@ fn offline(
 }
 
 fn newest_cached(wanted: &dyn Wanted, ctx: &Context<'_>) -> Result<Option<(Pin, PathBuf)>, KernelError> {
-    let mut best: Option<Pin> = None;
-    for key in ctx.cache.keys(wanted.kind())? {
-        let Some(pin) = read_pin(&ctx.cache.dir(wanted.kind()).join(&key).join(META)) else { continue };
-        let fits = wanted.is(&pin.packages[0].package);
-        let newer = |b: &Pin| archive::compare_versions(pin.version(), b.version()).is_gt();
-        if fits && best.as_ref().is_none_or(newer) {
-            best = Some(pin);
-        }
-    }
+    let all = cached(wanted, ctx)?;
+    let best = all.into_iter().max_by(|a, b| archive::compare_versions(a.version(), b.version()));
     let Some(pin) = best else { return Ok(None) };
     Ok(ctx.cache.entry(wanted.kind(), &pin.key(), ctx.notify)?.map(|dir| (pin, dir)))
+}
+
+/// Everything in the cache that fits a definition.
+pub(super) fn cached(wanted: &dyn Wanted, ctx: &Context<'_>) -> Result<Vec<Pin>, KernelError> {
+    let keys = ctx.cache.keys(wanted.kind())?;
+    let pins = keys.iter().filter_map(|key| read_pin(&ctx.cache.dir(wanted.kind()).join(key).join(META)));
+    Ok(pins.filter(|pin| wanted.is(&pin.packages[0].package)).collect())
+}
+
+/// A kernel that is in the cache.
+pub(super) fn kept(wanted: &dyn Wanted, pin: &Pin, ctx: &Context<'_>) -> Result<Kept, KernelError> {
+    let dir = ctx.cache.entry(wanted.kind(), &pin.key(), ctx.notify)?;
+    let gone = || KernelError::Missing(ctx.cache.dir(wanted.kind()).join(pin.key()));
+    Ok(Kept { dir: dir.ok_or_else(gone)?, pin: pin.clone(), pinned: false })
+}
+
+/// A kernel that the archive lists; its suite's package list is at hand.
+pub(super) fn this(
+    name: &str,
+    wanted: &dyn Wanted,
+    found: &Candidate,
+    ctx: &Context<'_>,
+) -> Result<Kept, KernelError> {
+    let _lock = ctx.cache.lock(APT, ctx.notify)?;
+    let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref())?;
+    apt.update(&found.suite)?;
+    let pin = describe(&apt, found)?;
+    let dir = download(&apt, name, wanted, &pin, ctx)?;
+    Ok(Kept { dir, pin, pinned: false })
 }
 
 fn newest_in(apt: &mut Apt, wanted: &dyn Wanted, ctx: &Context<'_>) -> Result<Pin, KernelError> {

@@ -21,6 +21,7 @@ mod image;
 mod local;
 mod lock;
 mod modules;
+mod offered;
 mod prepared;
 
 pub use archive::Archive;
@@ -32,6 +33,7 @@ pub use definition::{
 pub use error::{KernelError, Notice};
 pub use lock::{Lock, PackageFile, Pin};
 pub use modules::{Module, Modules};
+pub use offered::{Offered, fetch_offered, offered};
 
 use crate::version::Version;
 pub(crate) use error::at;
@@ -233,7 +235,11 @@ fn from_definition(
         Source::Package(package) => package,
         Source::Build(build) => return from_build(name, build, pin, ctx),
     };
-    let kept = fetch::fetch(name, package, pin, ctx)?;
+    of_package(name, &fetch::fetch(name, package, pin, ctx)?, ctx)
+}
+
+/// A fetched package's kernel.
+fn of_package(name: &str, kept: &fetch::Kept, ctx: &Context<'_>) -> Result<Kernel, KernelError> {
     let image = kept.dir.join(deb::IMAGE);
     let data = fs::read(&image).map_err(at("reading", &image))?;
     let sha256 = cache::sha256(&data);
