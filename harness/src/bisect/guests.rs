@@ -10,7 +10,7 @@ use crate::case::{Chosen, Loaded, Pattern, choose};
 use crate::event::ScenarioEnd;
 use crate::kernel::Kernel;
 use crate::policy::Subject;
-use crate::run::attempt::Remains;
+use crate::run::boot::Remains;
 use crate::run::durations::name;
 use crate::run::host::Host;
 use crate::run::plan::{self, Planned};

@@ -38,7 +38,9 @@ impl Workspace {
             }
             fs::TryLockError::Error(e) => wrong(e),
         })?;
-        let place = dir.join("tree");
+        // Of the same name as the tree: compilers' command lines are then those of a build beside it, which a compiler cache
+        // knows.
+        let place = dir.join(tree.file_name().unwrap_or("tree".as_ref()));
         let built = fs::read_to_string(dir.join(BUILT)).ok();
         let built = built.filter(|sha| super::worktree::commit(tree, sha).is_ok());
         let at = built.as_deref().unwrap_or(bad);

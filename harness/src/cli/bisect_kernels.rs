@@ -95,9 +95,9 @@ impl Observe for Walk<'_> {
         let packaged = Arc::new(kernel::fetch_offered(offered, self.context).map_err(|e| host(&e))?);
         let config = packaged.config.as_ref().map(Config::that_matters).unwrap_or_default();
         self.configs.insert(kernel, config);
-        let subject =
+        let met =
             super::subjects::of(std::slice::from_ref(&packaged), Some(self.host)).map_err(|e| host(&e))?;
-        let subject = subject.into_iter().next().ok_or_else(|| Stop::Host("no subject".into()))?;
+        let subject = met.into_iter().next().ok_or_else(|| Stop::Host("no subject".into()))?.subject;
         let mut seen = BTreeMap::new();
         let mut left = scenarios.clone();
         for attempt in 0..TRIES {
