@@ -128,7 +128,8 @@ fn recipe(args: &BisectArgs) -> Result<Recipe, Failure> {
     let usual = args.config.is_none();
     let names =
         usual.then_some("hotplug-x86_64").into_iter().chain(args.fragments.iter().map(String::as_str));
-    let fragments = names.map(Fragment::load).collect::<Result<_, _>>().map_err(Failure::usage)?;
+    let fragments =
+        names.map(|name| Fragment::load(name, None)).collect::<Result<_, _>>().map_err(Failure::usage)?;
     let base = match &args.config {
         None => Base::Tinyconfig,
         Some(file) => {

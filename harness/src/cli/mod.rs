@@ -6,6 +6,7 @@ pub mod compare;
 mod compare_live;
 mod bisect;
 mod bisect_kernels;
+mod build;
 mod doctor;
 mod failure;
 mod folder;
