@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// Called with what failed, so that it can be kept.
 pub type Failed<'a> = &'a mut dyn FnMut(&Revision, &Planned, &ScenarioEnd, &Remains) -> Result<(), String>;
 
+/// Turns a build directory into a kernel, as the oracle sees it.
+pub type Resolve<'a> = &'a dyn Fn(&Path) -> Result<(Arc<Kernel>, Subject), String>;
+
 /// What does not change between revisions.
 pub struct Guests<'a> {
     /// guests' host; `templates` and `spread` are set
@@ -42,7 +45,7 @@ pub struct Guests<'a> {
     /// where templates are kept
     pub cache: PathBuf,
     /// turns a build directory into a kernel
-    pub kernel: &'a dyn Fn(&Path) -> Result<(Arc<Kernel>, Subject), String>,
+    pub kernel: Resolve<'a>,
     /// told of failures
     pub failed: Failed<'a>,
     /// told what goes on, in a line

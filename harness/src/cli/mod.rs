@@ -1,12 +1,11 @@
 //! Verbs: parse, resolve, call. No logic of their own.
 
 pub mod args;
-mod build;
-pub mod compare;
-mod compare_live;
 mod bisect;
 mod bisect_kernels;
 mod build;
+pub mod compare;
+mod compare_live;
 mod doctor;
 mod failure;
 mod folder;
