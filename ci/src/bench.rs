@@ -1,12 +1,18 @@
-//! `cargo ci bench`: what a restored guest saves. Every figure is a ratio of two things measured in this run.
+//! `cargo ci bench`: what restored guests save, and what they cost. Every figure compares things measured in this run.
 //!
-//! Guests that boot and guests that are restored take turns, so that a host that is busy for a while is so for both.
-//! Medians of [`TURNS`] with the least and the greatest; nothing here judges anything.
+//! What is compared takes turns, so that a host that is busy for a while is so for both. Medians with the least and
+//! the greatest; nothing here judges anything.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
+
+mod cost;
+mod figure;
+mod host;
+
+use figure::Figure;
 
 /// Options of `cargo ci bench`.
 #[derive(Debug, clap::Args)]
@@ -14,83 +20,155 @@ pub(crate) struct Args {
     /// kernels, as for `memhp run -k`
     #[arg(default_values = ["debian-6.1", "debian-6.12", "debian-7"])]
     kernels: Vec<String>,
+    /// what is measured; all without any
+    #[arg(long, value_enum)]
+    part: Vec<Part>,
+    /// measurements of each thing
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    turns: u32,
+    /// scenarios of the part `suite`
+    #[arg(long, default_value = "zone/* unplug/*")]
+    suite: String,
+    /// a memhp that is built already
+    #[arg(long)]
+    memhp: Option<PathBuf>,
     /// where the figures go as JSON
     #[arg(long, default_value = "target/bench.json")]
-    out: std::path::PathBuf,
+    out: PathBuf,
 }
 
-const TURNS: usize = 9;
+/// Parts of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// first answer and whole scenario, booted and restored
+    First,
+    /// a suite, booted and restored, with memhp's processor time and QEMU's
+    Suite,
+    /// one plug, online, offline, unplug round: 256 of them in one guest, divided
+    Rounds,
+    /// proportional memory of a restored guest, and what templates take on disk
+    Memory,
+    /// cost of a scenario against their number, and against the guests at once
+    Scale,
+    /// virtme-ng from PyPI, booting the same kernel to a command
+    Peer,
+}
+
+const PARTS: [Part; 6] = [Part::First, Part::Suite, Part::Rounds, Part::Memory, Part::Scale, Part::Peer];
+
 /// A short scenario with a template of its own kind.
 const CASE: &str = "zone/movable-then-kernel";
+
+/// What every part needs.
+struct Bench<'a> {
+    sh: &'a Shell,
+    memhp: PathBuf,
+    turns: u32,
+    suite: Vec<String>,
+    figures: Vec<Value>,
+}
 
 /// Measures and prints.
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     crate::setup::run(sh, crate::setup::TEST_TOOLS)?;
-    cmd!(sh, "cargo build --quiet --release --package memhp --bin memhp").run()?;
-    let mut figures = Vec::new();
-    println!("kernel\tfigure\tboot (median, least, greatest)\tfork (median, least, greatest)\tboot / fork");
+    if args.memhp.is_none() {
+        cmd!(sh, "cargo build --quiet --release --package memhp --bin memhp").run()?;
+    }
+    let memhp = args.memhp.clone().unwrap_or_else(|| sh.current_dir().join("target/release/memhp"));
+    let suite = args.suite.split_whitespace().map(str::to_string).collect();
+    let mut bench = Bench { sh, memhp, turns: args.turns, suite, figures: Vec::new() };
+    println!("kernel\tfigure\tvalues: median (least, greatest)");
+    let parts = if args.part.is_empty() { PARTS.to_vec() } else { args.part.clone() };
     for kernel in &args.kernels {
-        let (mut cold, mut fork) = (Vec::new(), Vec::new());
-        scenario(sh, kernel, "fork")?; // the template is made
-        for _ in 0..TURNS {
-            cold.push(scenario(sh, kernel, "cold")?);
-            fork.push(scenario(sh, kernel, "fork")?);
-        }
-        for (name, key) in [("first answer", "boot_ns"), ("whole scenario", "duration_ns")] {
-            let (cold, fork) = (Figure::of(&cold, key)?, Figure::of(&fork, key)?);
-            let ratio = cold.median / fork.median;
-            println!("{kernel}\t{name}\t{cold}\t{fork}\t{ratio:.1}");
-            figures.push(json!({ "kernel": kernel, "figure": name, "case": CASE, "turns": TURNS,
-                                 "boot": cold.json(), "fork": fork.json(), "ratio": ratio }));
+        for part in &parts {
+            bench.part(kernel, *part).with_context(|| format!("{kernel}: {part:?}"))?;
+            sh.write_file(&args.out, format!("{:#}\n", Value::Array(bench.figures.clone())))?;
         }
     }
-    sh.write_file(&args.out, format!("{:#}\n", Value::Array(figures)))?;
     Ok(())
 }
 
-/// The judgement of one run of the scenario; it must have passed.
-fn scenario(sh: &Shell, kernel: &str, boot: &str) -> Result<Value> {
-    let dir = sh.create_temp_dir()?;
-    let out = dir.path().join("out");
-    cmd!(sh, "target/release/memhp run {CASE} -k {kernel} -j1 --boot {boot} --out {out} --format jsonl")
-        .quiet()
-        .ignore_stdout()
-        .ignore_stderr()
-        .run()?;
-    end(&out)
+impl Bench<'_> {
+    fn part(&mut self, kernel: &str, part: Part) -> Result<()> {
+        match part {
+            Part::First => self.first(kernel),
+            Part::Suite => self.suite(kernel),
+            Part::Rounds => self.long(kernel, "repeat/rounds-256", 256),
+            Part::Memory => self.memory(kernel),
+            Part::Scale => self.scale(kernel),
+            Part::Peer => self.peer(kernel),
+        }
+    }
+
+    /// Prints a line and keeps it.
+    fn say(&mut self, kernel: &str, name: &str, values: &[(&str, Figure)], ratio: Option<f64>) {
+        let shown: Vec<String> = values.iter().map(|(what, figure)| format!("{what} {figure}")).collect();
+        let ratio_text = ratio.map(|r| format!("\tratio {r:.2}")).unwrap_or_default();
+        println!("{kernel}\t{name}\t{}{ratio_text}", shown.join("\t"));
+        let values: serde_json::Map<String, Value> =
+            values.iter().map(|(what, figure)| ((*what).to_string(), figure.json())).collect();
+        self.figures.push(json!({ "kernel": kernel, "figure": name, "values": values, "ratio": ratio }));
+    }
+
+    /// A run's log; it must have passed.
+    fn run(&self, kernel: &str, patterns: &[String], options: &[&str]) -> Result<Vec<Value>> {
+        let (sh, memhp) = (self.sh, &self.memhp);
+        let dir = sh.create_temp_dir()?;
+        let out = dir.path().join("out");
+        cmd!(sh, "{memhp} run {patterns...} -k {kernel} {options...} --out {out} --format jsonl")
+            .quiet()
+            .ignore_stdout()
+            .ignore_stderr()
+            .run()?;
+        log(&out)
+    }
+
+    fn first(&mut self, kernel: &str) -> Result<()> {
+        let case = [CASE.to_string()];
+        self.run(kernel, &case, &["-j1"])?; // the template is made
+        let (mut cold, mut fork) = (Vec::new(), Vec::new());
+        for _ in 0..self.turns {
+            cold.push(end(&self.run(kernel, &case, &["-j1", "--boot", "cold"])?)?);
+            fork.push(end(&self.run(kernel, &case, &["-j1", "--boot", "fork"])?)?);
+        }
+        for (name, key) in [("first answer", "boot_ns"), ("whole scenario", "duration_ns")] {
+            let of = |ends: &[Value]| Figure::of(ends.iter().map(|end| ms(end, key)), "ms");
+            let (cold, fork) = (of(&cold)?, of(&fork)?);
+            let ratio = cold.median / fork.median;
+            self.say(kernel, name, &[("boot", cold), ("fork", fork)], Some(ratio));
+        }
+        Ok(())
+    }
+
+    /// A scenario of many like rounds.
+    fn long(&mut self, kernel: &str, case: &str, rounds: u32) -> Result<()> {
+        let mut all = Vec::new();
+        for _ in 0..self.turns {
+            let end = end(&self.run(kernel, &[case.to_string()], &["-j1"])?)?;
+            all.push(ms(&end, "duration_ns")? / 1e3);
+        }
+        let whole = Figure::of(all.iter().copied().map(Ok), "s")?;
+        let one = Figure::of(all.iter().map(|s| Ok(s * 1e3 / f64::from(rounds))), "ms")?;
+        self.say(kernel, case, &[("whole", whole), ("one", one)], None);
+        Ok(())
+    }
 }
 
-fn end(out: &Path) -> Result<Value> {
+fn log(out: &Path) -> Result<Vec<Value>> {
     let text = std::fs::read_to_string(out.join("events.jsonl"))?;
-    let line =
-        text.lines().find(|l| l.contains("\"event\":\"scenario-end\"")).context("no scenario ended")?;
-    let end: Value = serde_json::from_str(line)?;
-    ensure!(end["verdict"] == "PASS", "{line}");
-    Ok(end)
+    text.lines().map(|line| serde_json::from_str(line).context("a line of the log")).collect()
 }
 
-/// Milliseconds.
-struct Figure {
-    median: f64,
-    least: f64,
-    greatest: f64,
+fn event<'a>(log: &'a [Value], name: &str) -> Result<&'a Value> {
+    log.iter().find(|event| event["event"] == name).with_context(|| format!("no {name} in the log"))
 }
 
-impl Figure {
-    fn of(ends: &[Value], key: &str) -> Result<Self> {
-        let ms = |end: &Value| Some(end[key].as_u64()? as f64 / 1e6);
-        let mut all: Vec<f64> = ends.iter().map(ms).collect::<Option<_>>().context("a figure is missing")?;
-        all.sort_by(f64::total_cmp);
-        Ok(Self { median: all[all.len() / 2], least: all[0], greatest: all[all.len() - 1] })
-    }
-
-    fn json(&self) -> Value {
-        json!({ "median_ms": self.median, "least_ms": self.least, "greatest_ms": self.greatest })
-    }
+fn end(log: &[Value]) -> Result<Value> {
+    let end = event(log, "scenario-end")?;
+    ensure!(end["verdict"] == "PASS", "{end}");
+    Ok(end.clone())
 }
 
-impl std::fmt::Display for Figure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0} ms ({:.0}, {:.0})", self.median, self.least, self.greatest)
-    }
+fn ms(event: &Value, key: &str) -> Result<f64> {
+    Ok(event[key].as_u64().with_context(|| format!("no {key}"))? as f64 / 1e6)
 }

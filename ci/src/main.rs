@@ -1,8 +1,9 @@
-//! Chores: `cargo ci setup | test | lint | schema | bench | mutants`. `.ci/run` calls `cargo ci test`.
+//! Chores: `cargo ci setup | test | lint | schema | bench | chaos | mutants`. `.ci/run` calls `cargo ci test`.
 //!
 //! xshell has no time limits: what may hang (guests) is bounded by memhp's own deadlines.
 
 mod bench;
+mod chaos;
 mod lint;
 mod mutants;
 mod schema;
@@ -33,6 +34,8 @@ enum Task {
     Schema,
     /// what restoring guests saves against booting them: a table, and JSON
     Bench(bench::Args),
+    /// kill QEMUs of a run at random and look at what becomes of it
+    Chaos(chaos::Args),
     /// build deliberately broken kernels and see whether the corpus notices
     Mutants(mutants::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> Result<()> {
         Task::Lint => lint::run(&sh),
         Task::Schema => schema::write(&sh),
         Task::Bench(args) => bench::run(&sh, &args),
+        Task::Chaos(args) => chaos::run(&sh, &args),
         Task::Mutants(args) => mutants::run(&sh, &args),
     }
 }

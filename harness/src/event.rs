@@ -93,7 +93,19 @@ pub enum Kind {
         /// `SIGINT`, `SIGTERM` where one ended the run
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<String>,
+        /// processor time of the host
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cpu: Option<Cpu>,
     },
+}
+
+/// Processor time of the host that a run took, in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// memhp itself
+    pub memhp_ms: u64,
+    /// every process that it started and that has ended: QEMU, and what fetches kernels
+    pub children_ms: u64,
 }
 
 /// How the run was made.

@@ -1,7 +1,7 @@
 //! Steps and expectations of a case: names before their use, words that exist, texts that parse.
 
 use super::check::{Checker, bad_name, plug, regex};
-use super::schema::{Case, Expect, Finish, Hold, Set, Start, Step, Write};
+use super::schema::{Case, Each, Expect, Finish, Hold, Set, Start, Step, Write};
 use super::select::{Part, Selection, is_name};
 use super::{errno, units};
 use crate::policy::{BlockState, Zone};
@@ -99,7 +99,20 @@ impl Names<'_> {
                     self.steps(c, &r.steps);
                 }
             }),
+            Step::Each(e) => c.at("each", |c| self.each(c, e)),
             Step::Expect(e) => c.at("expect", |c| self.expect(c, e)),
+        }
+    }
+
+    /// In the order of the numbers, whatever it will be: names that a number leaves are not another number's.
+    fn each(&mut self, c: &mut Checker, each: &Each) {
+        if each.steps.iter().any(|step| matches!(step, Step::Each(_))) {
+            c.at("steps", |c| c.wrong("each within each"));
+        }
+        for number in c.ok("of", each.numbers()).into_iter().flatten() {
+            if let Some(steps) = c.ok("steps", each.steps_for(number)) {
+                self.steps(c, &steps);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ fn expectations<'a>(steps: &'a [Step], all: &mut Vec<&'a Expect>) {
         match step {
             Step::Expect(e) => all.push(e),
             Step::Repeat(r) => expectations(&r.steps, all),
+            Step::Each(e) => expectations(&e.steps, all),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ mod check_tests;
 pub mod choose;
 #[cfg(test)]
 mod corpus_tests;
+mod each;
 pub mod embedded;
 pub mod errno;
 pub mod load;

@@ -149,6 +149,8 @@ pub enum Step {
     Udevd(String),
     /// do steps several times
     Repeat(Repeat),
+    /// do steps once for every number of a range
+    Each(Each),
     /// something must be so
     Expect(Expect),
 }
@@ -229,7 +231,7 @@ fn is_policy(word: &str) -> bool {
     word == "policy"
 }
 
-/// Order of blocks.
+/// Order of blocks, or of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -379,6 +381,19 @@ pub struct Repeat {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flat: bool,
     /// the round
+    pub steps: Vec<Step>,
+}
+
+/// Steps that are done once for every number of a range, with `${n}` in their texts replaced by the number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Each {
+    /// the numbers: `0..255`, inclusive
+    pub of: String,
+    /// order of the numbers
+    #[serde(default, skip_serializing_if = "Order::is_as_given")]
+    pub order: Order,
+    /// what is done for each; no `each` among them
     pub steps: Vec<Step>,
 }
 

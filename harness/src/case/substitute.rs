@@ -92,6 +92,9 @@ impl Walk<'_> {
         if name.starts_with("BLOCK:") {
             return Ok(format!("${{{name}}}"));
         }
+        if name == super::each::NUMBER && !self.params.iter().any(|(n, _)| n == name) {
+            return Ok(format!("${{{name}}}"));
+        }
         let Some((_, value)) = self.params.iter().find(|(n, _)| n == name) else {
             return Err(format!("unknown axis ${{{name}}}"));
         };

@@ -76,7 +76,7 @@ pub struct RunArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub sources: Sources,
-    /// guests at once
+    /// guests at once [default: processors]; fewer while the memory that is free does not carry their worst case
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// where results go [default: ./memhp-out/TIMESTAMP]

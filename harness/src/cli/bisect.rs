@@ -218,7 +218,7 @@ fn history(args: &BisectArgs, tree: &Path, good: &str, bad: &str, out: &Path) ->
         corpus: &corpus,
         patterns: &patterns,
         append: &args.append,
-        jobs: args.jobs.map_or_else(super::run::default_jobs, |j| Ok(j as usize))?,
+        jobs: super::run::jobs(args.jobs),
         seed: args.seed,
         cache: cache.root().to_path_buf(),
         kernel: &kernel,

@@ -54,7 +54,7 @@ pub(super) fn kernels(args: &BisectArgs, range: &str) -> Result<i32, Failure> {
         row: &row,
         corpus: &corpus,
         patterns: &patterns,
-        jobs: args.jobs.map_or_else(super::run::default_jobs, |j| Ok(j as usize))?,
+        jobs: super::run::jobs(args.jobs),
         cache: cache.root().to_path_buf(),
         configs: BTreeMap::new(),
     };

@@ -84,7 +84,7 @@ impl Runs {
             }
             sides[index] = Some(Live::plan(args, &host, spec, kernel, dir)?);
         }
-        let jobs = args.jobs.map_or_else(run::default_jobs, |j| Ok(j as usize))?;
+        let jobs = run::jobs(args.jobs);
         let cache = Cache::of_user().map_err(Failure::kernel)?.root().to_path_buf();
         host.durations = durations::load(&cache);
         Ok(Self { host, jobs, cache, out, sides, notices })
@@ -273,7 +273,10 @@ impl Writer {
     fn finish(mut self, signal: Option<Signal>) -> Result<(), Failure> {
         let options = ExitOptions { signal, ..ExitOptions::default() };
         let status = verdict::exit_status(&self.ends, options);
-        self.say(None, Kind::RunEnd { status, signal: signal.map(|s| s.name().to_string()) })?;
+        self.say(
+            None,
+            Kind::RunEnd { status, signal: signal.map(|s| s.name().to_string()), cpu: run::cpu() },
+        )?;
         self.reports.finish().map_err(Failure::host)
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn merge_dirs(
     for event in &events {
         reports.put(event).map_err(Failure::host)?;
     }
-    reports.take(None, Kind::RunEnd { status, signal: None }).map_err(Failure::host)?;
+    reports.take(None, Kind::RunEnd { status, signal: None, cpu: None }).map_err(Failure::host)?;
     for dir in dirs {
         copy(&dir.join("scenarios"), &out.join("scenarios"))?;
     }

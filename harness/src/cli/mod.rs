@@ -11,6 +11,7 @@ mod failure;
 mod folder;
 mod kernels;
 mod list;
+mod memory;
 pub mod merge;
 mod parse;
 mod predict;

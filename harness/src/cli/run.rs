@@ -70,7 +70,7 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
         session.say(None, Kind::Notice { text })?;
     }
     session.say(None, Kind::Plan { scenarios: plan.iter().map(|p| p.id.clone()).collect() })?;
-    let jobs = args.jobs.map_or_else(default_jobs, |j| Ok(j as usize))?;
+    let jobs = jobs(args.jobs);
     let mut trouble = None;
     super::signals::with_signals(&host, || {
         schedule::run(&host, &plan, jobs, cache.root(), &mut |planned, news| {
@@ -139,7 +139,7 @@ fn finish(
     let options = ExitOptions { mode: exit_mode(args.exit), require: args.require, signal };
     let status = verdict::exit_status(&session.ends, options);
     let signal = signal.map(|s| s.name().to_string());
-    session.say(None, Kind::RunEnd { status, signal })?;
+    session.say(None, Kind::RunEnd { status, signal, cpu: cpu() })?;
     session.reports.finish().map_err(Failure::host)?;
     trouble.map_or(Ok(status), Err)
 }
@@ -183,6 +183,17 @@ impl Session<'_> {
     }
 }
 
+/// Processor time so far; `None` where /proc/self/stat does not tell (proc_pid_stat(5): fields 14 to 17, in ticks).
+pub fn cpu() -> Option<event::Cpu> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ms = |at: usize| Some(fields.get(at)?.parse::<u64>().ok()? * 1000 / TICKS);
+    Some(event::Cpu { memhp_ms: ms(11)? + ms(12)?, children_ms: ms(13)? + ms(14)? })
+}
+
+/// Ticks of user space in a second: USER_HZ is 100 on every architecture that QEMU runs on with Linux.
+const TICKS: u64 = 100;
+
 /// The host as the command line wants it; its accelerator is not proven yet.
 pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     let mut host = Host::new(qemu, Accel::Tcg, args.host.timeout_scale).map_err(Failure::host)?;
@@ -195,6 +206,7 @@ pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     host.repeat_options = repeat_options(args);
     host.templates = args.templates;
     host.short_first = args.fail_fast;
+    host.room = super::memory::budget()?;
     host.boot = match args.boot {
         Boot::Auto => BootMode::Auto,
         Boot::Fork if !host.qemu.ignore_shared => {
@@ -335,18 +347,9 @@ pub fn default_out() -> std::io::Result<PathBuf> {
     unreachable!("numbers do not end")
 }
 
-/// As many guests at once as there are processors, and as the free memory carries.
-pub fn default_jobs() -> Result<usize, Failure> {
-    /// Worst case of a guest: 512 MiB at boot, 512 MiB of DIMMs that are touched, QEMU's translated code.
-    const GUEST: u64 = 1536 << 20;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let unknown =
-        |why: String| Failure::host(format!("/proc/meminfo: {why}; say with -j how many guests at once"));
-    let meminfo = std::fs::read_to_string("/proc/meminfo").map_err(|e| unknown(e.to_string()))?;
-    let row = |l: &str| l.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
-    let available = meminfo.lines().find_map(row).ok_or_else(|| unknown("no MemAvailable".into()))?;
-    let room = usize::try_from(available * 1024 / GUEST).unwrap_or(cores);
-    Ok(cores.min(room).max(1))
+/// As many guests at once as there are processors, unless told; memory is the schedule's to count.
+pub fn jobs(wanted: Option<u32>) -> usize {
+    wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |jobs| jobs as usize)
 }
 
 /// What stdout carries.

@@ -62,7 +62,7 @@ pub(crate) fn events() -> Vec<Event> {
         (Some(3), end(Verdict::Fail, "block.zone: expected Movable, seen Normal", Some("zones-lost"))),
         (Some(2), Kind::Retry { reason: "oops at boot".into() }),
         (Some(2), end(Verdict::Error, "the agent's line is damaged", None)),
-        (None, Kind::RunEnd { status: 1, signal: None }),
+        (None, Kind::RunEnd { status: 1, signal: None, cpu: None }),
     ];
     let number = |(index, (scenario, kind)): (usize, (Option<usize>, Kind))| Event {
         v: event::VERSION,

@@ -2,7 +2,7 @@
 //!
 //! A crash before the first message may be the emulator's: it is tried again, and told. Three in a row are the kernel's.
 
-use super::guest::channel_trouble;
+use super::guest::{by_itself, channel_trouble};
 use super::host::Host;
 use super::trail::Trail;
 use super::trouble::Trouble;
@@ -79,6 +79,11 @@ pub fn boot(
                 log(Kind::Retry { reason: failed.reason });
                 attempt += 1;
             }
+            // QEMU ended by a signal or an error of its own: not the kernel's fault, however often.
+            Err(NoBoot::Trouble(Trouble::Gone(reason))) if attempt < BOOTS => {
+                log(Kind::Retry { reason });
+                attempt += 1;
+            }
             other => return other,
         }
     }
@@ -95,6 +100,11 @@ fn once(host: &Host, spec: &mut dyn FnMut() -> Result<Spec, Trouble>) -> Result<
         Ok(hello) => Ok((vm, hello)),
         Err(_) if host.interrupted() => Err(NoBoot::Trouble(Trouble::Interrupted)),
         Err(error) => {
+            if let ChannelError::Wait(WaitError::Gone { gone, .. }) = &error
+                && !by_itself(gone)
+            {
+                return Err(NoBoot::Trouble(Trouble::Gone(error.to_string())));
+            }
             let late = matches!(error, ChannelError::Wait(WaitError::Timeout { .. }));
             if let Some(missed) = starved(&vm).filter(|_| late) {
                 return Err(NoBoot::Trouble(missed));

@@ -41,6 +41,8 @@ pub struct Host {
     pub durations: BTreeMap<String, u64>,
     /// start with what took least: whoever wants only the first failure gets it soon
     pub short_first: bool,
+    /// bytes that all guests may take together; a guest that needs more runs alone
+    pub room: u64,
     /// templates that each group of like scenarios is drawn over
     pub templates: u32,
     /// make every template before any is used twice, so that runs are spread over them in the order of the plan
@@ -88,6 +90,7 @@ impl Host {
             boot: BootMode::Cold,
             durations: BTreeMap::new(),
             short_first: false,
+            room: u64::MAX,
             templates: 1,
             spread: false,
             known: None,

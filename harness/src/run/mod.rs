@@ -9,6 +9,7 @@ pub mod console_shell;
 pub mod durations;
 pub mod engine;
 pub mod errno;
+pub mod footprint;
 pub mod guest;
 pub mod host;
 pub mod judge;

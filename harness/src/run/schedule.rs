@@ -2,11 +2,14 @@
 //!
 //! Each worker takes, in this order: a scenario whose template is ready (so that scenarios that share one run
 //! together), one whose template nobody makes yet (and makes it), one that boots; if scenarios are to be spread over
-//! templates, all of these are made first. Among equals, the one that took longest when it last ran. A worker waits only if all that is left needs templates that others are making.
+//! templates, all of these are made first. Among equals, the one that took longest when it last ran. Under `--fail-fast` only time counts, the shortest first. A worker waits if all that is
+//! left needs templates that others are making, but not for long: then its guest boots; or if the memory that is free
+//! does not carry the worst case of another guest.
 
 use super::attempt::{self, Start};
 use super::boot::Remains;
-use super::host::Host;
+use super::footprint;
+use super::host::{BootMode, Host};
 use super::plan::Planned;
 use super::templates::{self, Found, Key};
 use crate::event::{Kind, ScenarioEnd};
@@ -14,7 +17,10 @@ use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A worker waits so long for a template that another one makes, before scaling: a boot that is stuck holds up nobody.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Something a worker says of a scenario.
 pub enum News {
@@ -41,6 +47,7 @@ pub fn run(host: &Host, plan: &[Planned], jobs: usize, cache: &Path, take: &mut 
             let (sender, queue) = (sender.clone(), &queue);
             scope.spawn(move || {
                 while let Some(task) = queue.next() {
+                    let _running = Running { queue, index: task.index };
                     // The receiver lives as long as the scope: sending cannot fail before it has ended.
                     let say = |index, news| drop(sender.send((index, news)));
                     work(host, plan, cache, queue, task, &say);
@@ -138,13 +145,24 @@ enum Slot {
 struct Queue {
     state: Mutex<Left>,
     changed: Condvar,
+    /// how long a worker with nothing else to do waits for templates that others make; `None`: to their end
+    patience: Option<Duration>,
 }
 
 struct Left {
     /// scenarios, in the order of preference
     todo: Vec<(usize, Option<Key>)>,
     slots: BTreeMap<Key, Slot>,
+    /// take them in this order, whatever it costs to start them
+    in_order: bool,
+    /// make every template before any is used twice
     spread: bool,
+    /// bytes that each scenario of the plan may take
+    needs: Vec<u64>,
+    /// bytes that all guests may take together
+    room: u64,
+    /// bytes that those which run may take
+    taken: u64,
 }
 
 impl Queue {
@@ -162,60 +180,117 @@ impl Queue {
         if host.short_first {
             todo.reverse();
         }
-        Self { state: Mutex::new(Left { todo, slots, spread: host.spread }), changed: Condvar::new() }
+        let needs = plan.iter().map(|planned| footprint::bytes(host, planned)).collect();
+        let left = Left {
+            todo,
+            slots,
+            in_order: host.short_first,
+            spread: host.spread,
+            needs,
+            room: host.room,
+            taken: 0,
+        };
+        let patience = (host.boot == BootMode::Auto).then(|| PATIENCE.mul_f64(host.scale));
+        Self { state: Mutex::new(left), changed: Condvar::new(), patience }
     }
 
     fn lock(&self) -> MutexGuard<'_, Left> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits only for workers that make templates; these end in bounded time.
+    /// Waits for memory, and for workers that make templates; both end in bounded time.
     fn next(&self) -> Option<Task> {
+        let begun = Instant::now();
         let mut left = self.lock();
         loop {
             if left.todo.is_empty() {
                 return None;
             }
-            if let Some(task) = left.take() {
+            let rest = self.patience.map(|patience| patience.saturating_sub(begun.elapsed()));
+            if let Some(task) = left.take(rest == Some(Duration::ZERO)) {
                 return Some(task);
             }
-            left = self.changed.wait(left).unwrap_or_else(PoisonError::into_inner);
+            left = match rest.filter(|rest| !rest.is_zero()) {
+                Some(rest) => self.changed.wait_timeout(left, rest).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(left).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
     /// What became of a template; `None`: it is to be tried again.
     fn made(&self, key: Key, start: Option<Start>) {
-        self.lock().slots.insert(key, start.map_or(Slot::Wanted, Slot::Made));
+        let mut left = self.lock();
+        if left.todo.iter().any(|(_, k)| k.as_ref() == Some(&key)) {
+            left.slots.insert(key, start.map_or(Slot::Wanted, Slot::Made));
+        } else {
+            left.slots.remove(&key);
+        }
         self.changed.notify_all();
     }
 }
 
-impl Left {
-    fn take(&mut self) -> Option<Task> {
-        let slot = |key: &Option<Key>| key.as_ref().map(|k| &self.slots[k]);
-        let find =
-            |wanted: &dyn Fn(Option<&Slot>) -> bool| self.todo.iter().position(|(_, k)| wanted(slot(k)));
-        let wanted = || find(&|s| matches!(s, Some(Slot::Wanted)));
-        let at = self
-            .spread
-            .then(wanted)
-            .flatten()
-            .or_else(|| find(&|s| matches!(s, Some(Slot::Made(_)))))
-            .or_else(wanted)
-            .or_else(|| find(&|s| s.is_none()))?;
-        let (index, key) = self.todo.remove(at);
-        let Some(key) = key else { return Some(Task { index, how: How::Start(Start::Cold) }) };
-        let last = !self.todo.iter().any(|(_, k)| k.as_ref() == Some(&key));
-        let how = match self.slots.get(&key) {
-            Some(Slot::Made(start)) => How::Start(start.clone()),
-            _ => How::Make(key.clone()),
-        };
-        match &how {
-            // The last user lets go of it.
-            How::Start(_) if last => drop(self.slots.remove(&key)),
-            How::Start(_) => {}
-            How::Make(_) => drop(self.slots.insert(key, Slot::InTheMaking)),
-        }
-        Some(Task { index, how })
+/// A scenario that runs: however it ends, its memory is there for others.
+struct Running<'a> {
+    queue: &'a Queue,
+    index: usize,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut left = self.queue.lock();
+        left.taken -= left.needs[self.index];
+        self.queue.changed.notify_all();
     }
 }
+
+impl Left {
+    /// The next task that can begin now. `impatient`: a scenario whose template another worker makes boots instead.
+    fn take(&mut self, impatient: bool) -> Option<Task> {
+        let slot = |key: &Option<Key>| key.as_ref().map(|k| &self.slots[k]);
+        let fits =
+            |index: usize| self.taken == 0 || self.taken.saturating_add(self.needs[index]) <= self.room;
+        let find = |wanted: &dyn Fn(Option<&Slot>) -> bool| {
+            self.todo.iter().position(|(index, key)| fits(*index) && wanted(slot(key)))
+        };
+        let waits = |s: Option<&Slot>| matches!(s, Some(Slot::InTheMaking));
+        let wanted = || find(&|s| matches!(s, Some(Slot::Wanted)));
+        let at = match self.in_order {
+            true => find(&|s| !waits(s)),
+            false => Some(())
+                .filter(|()| self.spread)
+                .and_then(|()| wanted())
+                .or_else(|| find(&|s| matches!(s, Some(Slot::Made(_)))))
+                .or_else(wanted)
+                .or_else(|| find(&|s| s.is_none())),
+        };
+        let at = at.or_else(|| find(&waits).filter(|_| impatient))?;
+        let (index, key) = self.todo.remove(at);
+        self.taken += self.needs[index];
+        let how = key.map_or(How::Start(Start::Cold), |key| self.start(key));
+        Some(Task { index, how })
+    }
+
+    /// How a scenario with a template begins, which is no more in the list.
+    fn start(&mut self, key: Key) -> How {
+        let last = !self.todo.iter().any(|(_, k)| k.as_ref() == Some(&key));
+        match &self.slots[&key] {
+            // The last user lets go of it.
+            Slot::Made(start) => {
+                let start = start.clone();
+                if last {
+                    self.slots.remove(&key);
+                }
+                How::Start(start)
+            }
+            Slot::InTheMaking => How::Start(Start::Cold),
+            Slot::Wanted => {
+                self.slots.insert(key.clone(), Slot::InTheMaking);
+                How::Make(key)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

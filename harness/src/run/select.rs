@@ -51,7 +51,7 @@ fn one(layout: &Layout, part: &Part) -> Result<Vec<u32>, SelectError> {
     picked.ok_or_else(|| SelectError::Index { part: part.to_string(), blocks: all.len() })
 }
 
-fn arrange(mut blocks: Vec<u32>, order: Order, seed: u64) -> Vec<u32> {
+pub(super) fn arrange(mut blocks: Vec<u32>, order: Order, seed: u64) -> Vec<u32> {
     match order {
         Order::AsGiven => blocks,
         Order::Descending => {

@@ -24,7 +24,7 @@ use wire::Hello;
 /// Changes when what is saved, or how, changes.
 const FORMAT: &str = "memhp template 3";
 /// Bytes on disk that templates in the cache may take together.
-const LIMIT: u64 = 6 << 30;
+const LIMIT: u64 = 10 << 30;
 
 /// Which template a scenario starts from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,12 @@ fn program(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 impl Key {
+    /// Any key will do.
+    #[cfg(test)]
+    pub(super) fn of_name(name: &str) -> Self {
+        Self { sha256: name.into(), of_this_run: false }
+    }
+
     /// Worth making a template for `n` scenarios?
     pub fn pays_for(&self, n: usize) -> bool {
         !self.of_this_run || n > 1

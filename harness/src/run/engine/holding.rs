@@ -99,6 +99,16 @@ impl Engine<'_> {
         }
         if repeat.flat { self.observe(Observation::Drift { samples }) } else { Ok(()) }
     }
+
+    pub(super) fn each(&mut self, each: &schema::Each) -> Result<(), Trouble> {
+        let numbers = each.numbers().map_err(Trouble::Error)?.collect();
+        for number in super::super::select::arrange(numbers, each.order, self.seed) {
+            self.path.push(number.to_string());
+            self.steps(&each.steps_for(number).map_err(Trouble::Error)?)?;
+            self.path.pop();
+        }
+        Ok(())
+    }
 }
 
 fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {

@@ -156,6 +156,7 @@ impl<'a> Engine<'a> {
             Step::Exec(exec) => self.exec(exec),
             Step::Udevd(word) => self.udevd(word),
             Step::Repeat(repeat) => self.repeat(repeat),
+            Step::Each(each) => self.each(each),
             Step::Expect(expect) => self.expect(expect),
         }
     }
