@@ -12,6 +12,7 @@
 use super::host::{BootMode, Host};
 use super::plan::Planned;
 use super::spec;
+use crate::verdict::{Provokes, triage};
 use crate::vm::template::{Template, guest_of};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -210,6 +211,10 @@ fn remove(dir: &Path) {
 
 fn open(dir: &Path) -> Option<(Template, Hello)> {
     let template = Template::open(dir).map_err(|e| tracing::info!("no template: {e}")).ok()?;
+    // A boot on a host out of breath may have said so (a stall): no later run is judged by it.
+    if !triage(template.console().as_bytes(), &Provokes::default()).is_empty() {
+        return None;
+    }
     let note: Note = serde_json::from_value(template.note().clone()).ok()?;
     Some((template, note.hello))
 }
