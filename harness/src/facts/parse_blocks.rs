@@ -3,7 +3,7 @@
 use super::error::{FactError, Line};
 use super::parse_proc;
 use super::source::{Source, number_list, single, small};
-use super::watch::{MEMORY, NODE, NODE_MASKS};
+use super::watch::{MEMORY, NODE, NODE_MASKS, TIERS};
 use crate::policy::BlockState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +37,8 @@ pub struct NodeFacts {
     pub meminfo: BTreeMap<String, u64>,
     /// `cpulist`
     pub cpus: Option<BTreeSet<u32>>,
+    /// names in the directory, but for links to blocks and CPUs
+    pub names: BTreeSet<String>,
     /// blocks that it links to
     pub blocks: BTreeSet<u32>,
 }
@@ -97,6 +99,22 @@ fn link_number(dir: &str, prefix: &str, name: &str, target: &str) -> Result<u32,
     small(&line, name.strip_prefix(prefix).unwrap_or_default())
 }
 
+/// `PREFIX` and a number.
+fn numbered(name: &str, prefix: &str) -> bool {
+    let number = name.strip_prefix(prefix).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Nodes of each memory tier (mm/memory-tiers.c, 6.1 and later), by the tier's name.
+pub(crate) fn tiers(source: &mut Source<'_>) -> Result<BTreeMap<String, BTreeSet<u32>>, FactError> {
+    let mut tiers = BTreeMap::new();
+    for (rest, dir) in source.children(TIERS, "memory_tier") {
+        let path = format!("{dir}/nodelist");
+        tiers.insert(format!("memory_tier{rest}"), number_list(&single(&path, source.required(&path)?)?)?);
+    }
+    Ok(tiers)
+}
+
 /// Masks of nodes by name (`online`, `has_memory`, ...); empty without CONFIG_NUMA.
 pub(crate) fn masks(source: &mut Source<'_>) -> Result<BTreeMap<String, BTreeSet<u32>>, FactError> {
     let mut masks = BTreeMap::new();
@@ -122,7 +140,10 @@ pub(crate) fn nodes(source: &mut Source<'_>) -> Result<BTreeMap<u32, NodeFacts>,
         let blocks = source.links(&dir, "memory").into_iter();
         // `memory_side_cache` is a directory, not a link: only links to blocks come here
         let blocks = blocks.map(|(name, target)| link_number(&dir, "memory", name, target));
-        nodes.insert(number, NodeFacts { meminfo, cpus, blocks: blocks.collect::<Result<_, _>>()? });
+        let blocks = blocks.collect::<Result<_, _>>()?;
+        let mut names = source.listing(&dir)?.unwrap_or_default();
+        names.retain(|name| !numbered(name, "memory") && !numbered(name, "cpu"));
+        nodes.insert(number, NodeFacts { meminfo, cpus, names, blocks });
     }
     Ok(nodes)
 }

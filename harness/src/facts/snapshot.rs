@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub masks: BTreeMap<String, BTreeSet<u32>>,
     /// nodes; empty without CONFIG_NUMA
     pub nodes: BTreeMap<u32, NodeFacts>,
+    /// nodes of each memory tier; empty where the kernel has none
+    pub tiers: BTreeMap<String, BTreeSet<u32>>,
     /// /proc/zoneinfo
     pub zoneinfo: ZoneInfo,
     /// /proc/meminfo, kB
@@ -81,6 +83,7 @@ impl Snapshot {
             blocks: parse_blocks::blocks(s)?,
             masks: parse_blocks::masks(s)?,
             nodes: parse_blocks::nodes(s)?,
+            tiers: parse_blocks::tiers(s)?,
             zoneinfo,
             meminfo,
             vmstat: optional(s, "/proc/vmstat", parse_proc::vmstat)?,

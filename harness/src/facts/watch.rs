@@ -6,6 +6,8 @@ use wire::{Ask, WatchSet};
 pub const MEMORY: &str = "/sys/devices/system/memory";
 /// Directory of the NUMA nodes; not there without CONFIG_NUMA.
 pub const NODE: &str = "/sys/devices/system/node";
+/// Tiers of memory by speed, and the nodes in each (CONFIG_MIGRATION and CONFIG_NUMA, 6.1 and later).
+pub(crate) const TIERS: &str = "/sys/devices/virtual/memory_tiering";
 /// Memory map of the firmware, with hot-plugged DIMMs (CONFIG_FIRMWARE_MEMMAP).
 pub(crate) const MEMMAP: &str = "/sys/firmware/memmap";
 /// Parameters of mm/memory_hotplug.c (5.15 and later, CONFIG_MEMORY_HOTPLUG).
@@ -68,6 +70,7 @@ pub fn watch(blocks: Blocks) -> Ask {
         set(&format!("{MEMORY}/memory*"), block_files, &["node", "firmware_node"], true),
         set(NODE, &NODE_MASKS, &[], true),
         set(&format!("{NODE}/node*"), &["meminfo", "cpulist"], &["memory"], true),
+        set(&format!("{TIERS}/memory_tier*"), &["nodelist"], &[], false),
         set("/proc", &PROC_FILES, &[], false),
         set("/proc/sys/vm", &VM_SYSCTLS, &[], false),
         set("/proc/sys/kernel", &["tainted"], &[], false),

@@ -18,6 +18,7 @@ mod nodes;
 mod overlay;
 mod pages;
 mod pagetypes;
+mod reserves;
 mod watermarks;
 mod zones;
 
@@ -80,6 +81,7 @@ pub fn check_consistency(
     attributes::check(&scene, &mut findings);
     zones::check(&scene, &mut findings);
     watermarks::check(&scene, &mut findings);
+    reserves::check(&scene, &mut findings);
     lists::check(&scene, &mut findings);
     nodes::check(&scene, &mut findings);
     meminfo::check(&scene, &mut findings);

@@ -21,8 +21,51 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let managed: u64 = zones.map(|(_, z)| z.managed).sum();
         let total = facts.meminfo.get("MemTotal").copied().unwrap_or(0);
         let rule = "mm/show_mem.c:si_meminfo_node: managed pages of the node's zones";
-        expect_eq(findings, "node.MemTotal", &format!("node {node}"), managed * 4, total, rule);
+        let subject = format!("node {node}");
+        expect_eq(findings, "node.MemTotal", &subject, managed * 4, total, rule);
+        let get = |name: &str| facts.meminfo.get(name).copied().unwrap_or(0);
+        let rule = "drivers/base/node.c:node_read_meminfo: what is not free is used";
+        if total == managed * 4 {
+            expect_eq(
+                findings,
+                "node.MemUsed",
+                &subject,
+                total.saturating_sub(get("MemFree")),
+                get("MemUsed"),
+                rule,
+            );
+        }
     }
+    check_names(scene, findings);
+    check_tiers(scene, findings);
+}
+
+/// A node's directory holds what those of boot hold.
+fn check_names(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let rule = "drivers/base/node.c:register_node: every node has the same attributes";
+    let base = &scene.base.snapshot.nodes;
+    let Some(first) = base.values().next() else { return };
+    for (node, facts) in &scene.now.nodes {
+        let mut expected = base.get(node).unwrap_or(first).names.clone();
+        let mut seen = facts.names.clone();
+        // before 5.19 only nodes with memory have this directory (mm/hugetlb.c:hugetlb_register_node)
+        if !scene.context.version.at_least(5, 19) {
+            expected.remove("hugepages");
+            seen.remove("hugepages");
+        }
+        expect_eq(findings, "node.names", &format!("node {node}"), join(expected), join(seen), rule);
+    }
+}
+
+/// Each node with memory is in one memory tier, and no other node is.
+fn check_tiers(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    if scene.base.snapshot.tiers.is_empty() {
+        return;
+    }
+    let rule = "mm/memory-tiers.c:memtier_hotplug_callback: MEM_ONLINE and MEM_OFFLINE of a node's first and last block";
+    let mut listed: Vec<u32> = scene.now.tiers.values().flatten().copied().collect();
+    listed.sort_unstable();
+    expect_eq(findings, "node.tiers", "", join(populated(scene, |_| true)), join(listed), rule);
 }
 
 /// Nodes with a populated zone that `which` accepts.

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 const HWPOISON: u8 = 19;
 /// KPF_NOPAGE.
 const NOPAGE: u8 = 20;
+/// KPF_OFFLINE: set by the kernel while a page of a block has not been onlined (6.12 and later).
+const OFFLINE: u8 = 23;
 /// KPF_RESERVED (include/linux/kernel-page-flags.h).
 const RESERVED: u8 = 32;
 /// KPF_OWNER_PRIVATE: PG_vmemmap_self_hosted is PG_owner_priv_1.
@@ -41,6 +43,8 @@ pub fn check_pages(
             let rule = "mm/memory_hotplug.c:mhp_init_memmap_on_memory: the block's own memmap";
             let reserved = if version.at_least(6, 11) { 0 } else { block.vmemmap_pages };
             expect_eq(&mut findings, "pages.reserved", &subject, reserved, count(RESERVED), rule);
+            let rule = "mm/page_alloc.c:__free_pages_core: every page of an onlined block is handed over";
+            expect_eq(&mut findings, "pages.offline", &subject, 0, count(OFFLINE), rule);
             if count(SELF_HOSTED) < block.vmemmap_pages {
                 let expected = format!("at least {}", block.vmemmap_pages);
                 findings.push(Finding::new("pages.memmap", subject, expected, count(SELF_HOSTED), rule));
@@ -108,6 +112,7 @@ mod tests {
             assert_eq!(odd(HWPOISON, 33), ["pages.hwpoison"]);
             assert_eq!(odd(NOPAGE, 33), ["pages.nopage"]);
             assert_eq!(odd(RESERVED, 33), ["pages.reserved"]);
+            assert_eq!(odd(OFFLINE, 33), ["pages.offline"]);
             let shown = facts(kernel, MIXED, 34, &|f| f.values_mut().for_each(|n| *n -= 1));
             assert_eq!(shown, ["pages.hidden"], "{kernel}");
         }
