@@ -1,11 +1,12 @@
 //! Names of error numbers that a case may expect, with their numbers on Linux (generic ABI).
 
 /// Errors that memory hotplug and its files can give.
-const NAMES: [(&str, i32); 17] = [
+const NAMES: [(&str, i32); 18] = [
     ("EPERM", 1),
     ("ENOENT", 2),
     ("EINTR", 4),
     ("EIO", 5),
+    ("ENXIO", 6),
     ("EAGAIN", 11),
     ("ENOMEM", 12),
     ("EACCES", 13),

@@ -189,6 +189,9 @@ pub struct Unplug {
     /// QEMU must refuse the request, with an error that contains this text
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// the guest begins it (`eject` of the slot's ACPI device), not the platform
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_guest: bool,
 }
 
 /// A write to any file.
@@ -309,7 +312,7 @@ pub struct Finish {
 pub struct Hold {
     /// its name
     pub name: String,
-    /// anonymous, mlocked, tmpfs, slab, page-tables, pipe
+    /// anonymous, mlocked, tmpfs, slab, page-tables, pipe, huge, hugetlb, mergeable, spliced
     pub kind: HoldKind,
     /// how much: `200M`, or a share of MemFree at that moment: `60%`
     pub size: String,
@@ -337,6 +340,14 @@ pub enum HoldKind {
     PageTables,
     /// pipe buffers
     Pipe,
+    /// private anonymous memory in transparent huge pages
+    Huge,
+    /// pages of hugetlbfs, which the kernel makes for it
+    Hugetlb,
+    /// private anonymous pages that a pipe refers to: an offline that meets them goes on until it is interrupted
+    Spliced,
+    /// private anonymous pages, merged (switch it on first: /sys/kernel/mm/ksm/run)
+    Mergeable,
 }
 
 /// End of a hold.

@@ -171,6 +171,7 @@ impl Guest {
             hotremove: Some(true),
             written: &self.written,
             valid_zones: &self.valid_zones,
+            poisoned: &Default::default(),
         };
         let base = Base { snapshot: &self.base, layout: &self.base_layout };
         expect::check(&self.layout, base, &self.now(), &context)

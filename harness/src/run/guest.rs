@@ -1,6 +1,7 @@
 //! Operations on the running guest, in the engine's words. Turns every error into what it means for the verdict.
 
 use super::observation::{Device, Outcome};
+use super::scan;
 use super::trouble::Trouble;
 use crate::case::schema;
 use crate::case::units;
@@ -104,6 +105,14 @@ impl Guest {
         Ok(sum)
     }
 
+    /// How many of the pages that the agent has just touched are on an LRU list.
+    pub fn fresh_on_lru(&self, deadline: Deadline) -> Result<u64, Trouble> {
+        match self.ask(Ask::FreshPages, deadline)? {
+            Answer::Flags(flags) => Ok(scan::on_lru(&flags)),
+            other => Err(odd("flags of fresh pages", &other)),
+        }
+    }
+
     /// Plugs; QEMU's refusal is an answer.
     pub fn plug(
         &mut self,
@@ -142,6 +151,14 @@ impl Guest {
             Err(UnplugError::Qmp(e)) => Err(qmp_trouble(e)),
             Err(other @ UnplugError::NoDimm(_)) => Ok(Err(other.to_string())),
         }
+    }
+
+    /// Has the guest begin the ejection of a DIMM, by the slot's device that a block leads to.
+    pub fn eject(&mut self, dimm: &str, block: u32, deadline: Deadline) -> Result<(), Trouble> {
+        let unplugging = self.vm.expect_unplug(dimm).map_err(|e| Trouble::Error(e.to_string()))?;
+        self.unplugging.insert(dimm.to_string(), unplugging);
+        let path = format!("/sys/devices/system/memory/memory{block}/firmware_node/eject");
+        self.ask(Ask::Write { path, text: "1".into() }, deadline).map(drop)
     }
 
     /// Waits for the outcome of an unplug, and removes the backend of a DIMM that is gone.

@@ -105,6 +105,9 @@ pub struct Settled {
     /// page flag counts of blocks that were scanned, by block number
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbered")]
     pub pages: BTreeMap<u32, BTreeMap<u8, u64>>,
+    /// how many of [`wire::FRESH_PAGES`] pages that were just touched are on an LRU list; absent where it cannot be read
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh_on_lru: Option<u64>,
 }
 
 /// What udevd has done.
@@ -189,6 +192,9 @@ pub struct Unplug {
     pub want_refused: Option<String>,
     /// QEMU's error
     pub error: Option<String>,
+    /// the guest began it
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_guest: bool,
 }
 
 /// How an unplug ended.
@@ -331,6 +337,7 @@ mod tests {
             uevents_lost: false,
             devices: Vec::new(),
             pages: BTreeMap::from([(34, BTreeMap::from([(7, 12)]))]),
+            fresh_on_lru: Some(30),
         };
         for observation in [
             Observation::Settled(Box::new(settled)),

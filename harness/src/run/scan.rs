@@ -24,6 +24,14 @@ pub fn changed_blocks(snapshot: &Snapshot) -> Vec<(u32, String)> {
     blocks.collect()
 }
 
+/// KPF_LRU.
+const LRU: u8 = 5;
+
+/// Pages on an LRU list.
+pub fn on_lru(flags: &BTreeMap<u8, u64>) -> u64 {
+    flags.get(&LRU).copied().unwrap_or(0)
+}
+
 /// Pages with a flag that says they cannot be moved.
 pub fn unmovable(flags: &BTreeMap<u8, u64>) -> u64 {
     UNMOVABLE.iter().filter_map(|bit| flags.get(bit)).sum()

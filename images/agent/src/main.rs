@@ -6,6 +6,7 @@
 
 mod children;
 mod files;
+mod fresh;
 mod glob;
 mod hold;
 mod job;

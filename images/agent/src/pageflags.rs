@@ -49,6 +49,20 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
     Ok(counts.by_flag())
 }
 
+/// How many of these page frames carry each flag.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn of_frames(frames: &[u64]) -> Result<BTreeMap<u8, u64>, Failure> {
+    let mut sum = BTreeMap::new();
+    for frame in frames {
+        for (flag, pages) in count(*frame, 1)? {
+            *sum.entry(flag).or_default() += pages;
+        }
+    }
+    Ok(sum)
+}
+
 /// Pages with the same flags come in long runs: they are counted by the run, not by the bit.
 struct Counts {
     by_bit: [u64; 64],

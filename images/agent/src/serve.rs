@@ -4,6 +4,7 @@
 //! once an answer is there, every event of what happened before it has been seen.
 
 use crate::files::{self, Reader};
+use crate::fresh;
 use crate::job::{Command, Jobs, Means};
 use crate::outbox::{Outbox, failed, io_failed, now_ns, refused};
 use crate::pageflags;
@@ -159,6 +160,7 @@ impl Agent {
             Ask::ScanPages { pfn, count } => {
                 self.later(id, move || pageflags::count(pfn, count).map(Answer::Flags))
             }
+            Ask::FreshPages => self.later(id, || fresh::flags().map(Answer::Flags)),
             Ask::Module { path, params } => {
                 self.later(id, move || files::load_module(&path, &params).map(|()| Answer::Done))
             }

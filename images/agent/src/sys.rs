@@ -115,6 +115,14 @@ impl Region {
         Self::unbacked(bytes, ProtFlags::READ | ProtFlags::WRITE)
     }
 
+    /// Base pages that the kernel may merge with others that are alike.
+    pub(crate) fn mergeable(bytes: usize) -> Result<Self, Errno> {
+        let region = Self::anonymous(bytes)?;
+        // SAFETY: the range is the mapping just made; the advice does not change its content.
+        unsafe { rustix::mm::madvise(region.at.cast(), bytes, Advice::LinuxMergeable)? };
+        Ok(region)
+    }
+
     /// The same, but never written: reading maps the zero page, so only page tables are taken.
     pub(crate) fn zero_pages(bytes: usize) -> Result<Self, Errno> {
         Self::unbacked(bytes, ProtFlags::READ)
@@ -209,6 +217,20 @@ impl Region {
         self.check_range(word, 1);
         // SAFETY: inside the mapping and aligned; volatile, because the access itself is what is wanted.
         unsafe { self.at.add(word).read_volatile() }
+    }
+
+    /// Has a pipe refer to the pages of part of the region; `from` and `bytes` are in bytes. What the pipe took.
+    ///
+    /// # Panics
+    /// Where the range is not inside the region.
+    pub(crate) fn splice(&self, from: usize, bytes: usize, pipe: impl AsFd) -> Result<usize, Errno> {
+        self.check_range(from / 8, bytes.div_ceil(8));
+        // SAFETY: inside the mapping.
+        let slice = rustix::pipe::IoSliceRaw::from_slice(unsafe {
+            std::slice::from_raw_parts(self.at.cast::<u8>().cast_const().add(from), bytes)
+        });
+        // SAFETY: the pipe only refers to the pages, which live on with it; nobody relies on what it holds.
+        unsafe { rustix::pipe::vmsplice(pipe, &[slice], rustix::pipe::SpliceFlags::NONBLOCK) }
     }
 
     fn check_range(&self, from: usize, count: usize) {

@@ -114,6 +114,8 @@ pub enum Ask {
         /// number of pages
         count: u64,
     },
+    /// Takes pages of the agent's own, touches them and counts their flags: [`Answer::Flags`] of [`FRESH_PAGES`] pages.
+    FreshPages,
     /// Stores part of a file (base64), creating it and its directories at offset 0.
     Put {
         /// absolute path
@@ -183,6 +185,9 @@ pub enum Ask {
         job: u64,
     },
 }
+
+/// Pages that [`Ask::FreshPages`] looks at, a few at a time.
+pub const FRESH_PAGES: u64 = 32;
 
 /// Something that may take long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -268,6 +273,10 @@ pub enum HoldKind {
     Thp,
     /// pages of hugetlbfs (2 MiB), taken from the kernel's pool, which is made larger for them
     Hugetlb,
+    /// private anonymous pages that pipes refer to: movable, but not while they are held
+    Spliced,
+    /// private anonymous pages of which two each are alike, held when the kernel's page merging has been through: movable
+    Mergeable,
 }
 
 /// A directory, or several, whose files are part of every snapshot.

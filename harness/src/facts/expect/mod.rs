@@ -23,13 +23,13 @@ mod watermarks;
 mod zones;
 
 pub use overlay::overlay;
-pub use pages::check_pages;
+pub use pages::{check_fresh, check_pages};
 
 use super::snapshot::Snapshot;
 use crate::finding::Finding;
 use crate::policy::{Dimm, Layout};
 use crate::version::Version;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What else must be known about the guest.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct Context<'a> {
     pub written: &'a BTreeMap<String, String>,
     /// text that `valid_zones` must have, by block; a block without an entry is not judged
     pub valid_zones: &'a BTreeMap<u32, String>,
+    /// page frames that were poisoned on purpose, in memory that is there
+    pub poisoned: &'a BTreeSet<u64>,
 }
 
 /// The state at boot: what was seen, and the layout that [`Layout::from_boot`] made of it.

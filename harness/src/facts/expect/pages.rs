@@ -19,9 +19,10 @@ const SELF_HOSTED: u8 = 37;
 /// No flag at all ([`wire::Answer::Flags`]).
 const NO_FLAGS: u8 = 255;
 
-/// Judges the flags of all pages of block `number` (what [`wire::Ask::ScanPages`] counts over exactly the block).
+/// Judges the flags of all pages of block `number` (what [`wire::Ask::ScanPages`] counts over exactly the block), of
+/// which `poisoned` were poisoned on purpose.
 ///
-/// Online: every page has a struct page and none is poisoned; in a block of a DIMM only the block's own memmap is
+/// Online: every page has a struct page and no other is poisoned; in a block of a DIMM only the block's own memmap is
 /// self-hosted, and reserved before 6.11. Offline: no page is shown. Boot memory is judged for poison only (it has
 /// holes and the firmware's reservations).
 pub fn check_pages(
@@ -30,12 +31,14 @@ pub fn check_pages(
     number: u32,
     block: &Block,
     flags: &BTreeMap<u8, u64>,
+    poisoned: u64,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let subject = format!("memory{number}");
     let count = |bit: u8| flags.get(&bit).copied().unwrap_or(0);
-    let poison = "mm/memory-failure.c: nothing was poisoned";
-    expect_eq(&mut findings, "pages.hwpoison", &subject, 0, count(HWPOISON), poison);
+    let poisoned = if block.state == BlockState::Offline { 0 } else { poisoned };
+    let poison = "mm/memory-failure.c: exactly what was poisoned";
+    expect_eq(&mut findings, "pages.hwpoison", &subject, poisoned, count(HWPOISON), poison);
     match block.state {
         BlockState::Online if block.dimm.is_some() => {
             let rule = "fs/proc/page.c: pfn_to_online_page finds every page of an online block";
@@ -58,6 +61,17 @@ pub fn check_pages(
         BlockState::Online | BlockState::GoingOffline => {}
     }
     findings
+}
+
+/// Judges how many of [`wire::FRESH_PAGES`] pages that were just touched are on an LRU list: all of them cannot be.
+pub fn check_fresh(on_lru: u64) -> Vec<Finding> {
+    if on_lru < wire::FRESH_PAGES {
+        return Vec::new();
+    }
+    let rule = "mm/swap.c:folio_add_lru: a page waits in its CPU's batch unless batches are disabled; \
+                mm/memory_hotplug.c:offline_pages: lru_cache_enable on every way out";
+    let expected = format!("fewer than {} of fresh pages", wire::FRESH_PAGES);
+    vec![Finding::new("pages.batches", "", expected, format!("{on_lru} on LRU lists at once"), rule)]
 }
 
 /// Pages shown as not there: KPF_NOPAGE up to 6.12, zero in 6.18 and later; between them either.
@@ -86,7 +100,10 @@ mod tests {
         let mut flags = guest.pages[&number].clone();
         edit(&mut flags);
         let block = &guest.layout.blocks[&number];
-        check_pages(guest.version, &guest.layout, number, block, &flags).into_iter().map(|f| f.fact).collect()
+        check_pages(guest.version, &guest.layout, number, block, &flags, 0)
+            .into_iter()
+            .map(|f| f.fact)
+            .collect()
     }
 
     const MIXED: (&str, usize, &str) = ("one", 2, "32-39=offline 33=Movable 35=Movable 38=Movable");

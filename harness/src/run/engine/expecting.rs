@@ -33,7 +33,16 @@ impl Engine<'_> {
     ) -> Result<(), Trouble> {
         let path = self.block_paths(path)?;
         let want_errno = expect.errno.as_deref().map(errno::by_name).transpose().map_err(Trouble::Error)?;
-        let value = self.guest.read(&path, deadline)?;
+        let fits = |value: &wire::Value| match value {
+            wire::Value::Text(text) => {
+                expect.is.as_deref().is_some_and(|is| text.strip_suffix('\n') == Some(is))
+            }
+            wire::Value::Errno(errno) => want_errno == Some(*errno),
+        };
+        let mut value = self.guest.read(&path, deadline)?;
+        while expect.within.is_some() && !fits(&value) && !deadline.left().is_zero() {
+            value = self.guest.read(&path, self.deadline(None)?)?;
+        }
         self.observe(Observation::File(File { path, value, want: expect.is.clone(), want_errno }))
     }
 

@@ -119,5 +119,9 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::Slab => wire::HoldKind::Slab,
         schema::HoldKind::PageTables => wire::HoldKind::PageTables,
         schema::HoldKind::Pipe => wire::HoldKind::Pipe,
+        schema::HoldKind::Huge => wire::HoldKind::Thp,
+        schema::HoldKind::Hugetlb => wire::HoldKind::Hugetlb,
+        schema::HoldKind::Spliced => wire::HoldKind::Spliced,
+        schema::HoldKind::Mergeable => wire::HoldKind::Mergeable,
     }
 }

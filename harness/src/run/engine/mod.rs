@@ -214,7 +214,8 @@ impl<'a> Engine<'a> {
         }
         let devices = self.guest.devices()?;
         let pages = self.scan(&snapshot, deadline)?;
-        Ok(Settled { snapshot, uevents, uevents_lost, devices, pages })
+        let fresh_on_lru = self.guest.page_flags.then(|| self.guest.fresh_on_lru(deadline)).transpose()?;
+        Ok(Settled { snapshot, uevents, uevents_lost, devices, pages, fresh_on_lru })
     }
 
     /// Counts page flags of the hot blocks whose state or zone changed since they were last counted.

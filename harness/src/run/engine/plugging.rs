@@ -36,11 +36,20 @@ impl Engine<'_> {
     }
 
     pub(super) fn unplug(&mut self, unplug: &schema::Unplug) -> Result<(), Trouble> {
-        let error = self.guest.unplug(&unplug.dimm, self.deadline(None)?)?.err();
+        let deadline = self.deadline(None)?;
+        let error = if unplug.by_guest {
+            let block = self.blocks(&unplug.dimm, Order::AsGiven)?.first().copied();
+            let none = || Trouble::Error(format!("{} has no block to reach its slot by", unplug.dimm));
+            self.guest.eject(&unplug.dimm, block.ok_or_else(none)?, deadline)?;
+            None
+        } else {
+            self.guest.unplug(&unplug.dimm, deadline)?.err()
+        };
         self.observe(Observation::Unplug(Unplug {
             dimm: unplug.dimm.clone(),
             want_refused: unplug.refused.clone(),
             error,
+            by_guest: unplug.by_guest,
         }))?;
         self.settle()
     }

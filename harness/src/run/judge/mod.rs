@@ -16,7 +16,7 @@ use crate::facts::drift::Sample;
 use crate::facts::{self, Raw, Snapshot, expect};
 use crate::finding::Finding;
 use crate::policy::{self, Block, BlockState, Dimm, Knobs, Layout, Subject};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// The observations do not allow a judgement: the scenario is an ERROR.
@@ -84,10 +84,14 @@ struct State {
     concurrent: bool,
     /// settings that were written since the boot, but for those of the oracle: path to text
     written: BTreeMap<String, String>,
+    /// page frames that were poisoned on purpose, in memory that is still there
+    poisoned: BTreeSet<u64>,
     last_seqnum: Option<u64>,
     /// blocks that user space brought online since the last settled state
     brought: Vec<u32>,
     unplugging: Vec<String>,
+    /// those of them that the guest began
+    ejecting: BTreeSet<String>,
     racing: BTreeMap<String, Dimm>,
     /// more than one outcome was right of something that happened, or steps raced
     luck: bool,
@@ -156,9 +160,11 @@ impl Judge {
             expected: Vec::new(),
             concurrent: false,
             written: BTreeMap::new(),
+            poisoned: BTreeSet::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
             brought: Vec::new(),
             unplugging: Vec::new(),
+            ejecting: BTreeSet::new(),
             racing: BTreeMap::new(),
             luck: false,
         };

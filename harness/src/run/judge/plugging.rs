@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Source of the report on an eject that the guest began (include/linux/acpi.h:ACPI_OST_EC_OSPM_EJECT).
+const OSPM_EJECT: u64 = 259;
+
 impl State {
     pub(super) fn plug(&mut self, context: &Context, plug: &Plug) -> Judged {
         if let Some(finding) =
@@ -30,6 +33,9 @@ impl State {
             plain::refusal("unplug", &unplug.dimm, unplug.want_refused.as_deref(), unplug.error.as_deref());
         if refusal.is_none() && unplug.error.is_none() && !self.unplugging.contains(&unplug.dimm) {
             self.unplugging.push(unplug.dimm.clone());
+            if unplug.by_guest {
+                self.ejecting.insert(unplug.dimm.clone());
+            }
         }
         refusal.into_iter().collect()
     }
@@ -71,7 +77,11 @@ impl State {
         let right = |outcome: &Outcome| ended.want.is_empty() || ended.want.contains(outcome);
         self.luck |= possible.iter().filter(|(outcome, _)| right(outcome)).count() > 1;
         let mut findings = Vec::new();
-        let osts: Vec<(u64, u64)> = ending.osts.iter().map(|(a, b)| (u64::from(*a), u64::from(*b))).collect();
+        let mut osts: Vec<(u64, u64)> =
+            ending.osts.iter().map(|(a, b)| (u64::from(*a), u64::from(*b))).collect();
+        if let Some((source, _)) = osts.last_mut().filter(|_| self.ejecting.remove(&ended.dimm)) {
+            *source = OSPM_EJECT;
+        }
         if osts != ended.osts {
             let rule = ending.ruling.to_string();
             findings.push(Finding::new(
@@ -84,6 +94,9 @@ impl State {
         }
         if ended.outcome == Outcome::Done {
             self.expected.push(policy::expect_unplug(&self.layout, &context.subject, &ended.dimm));
+            let gone = self.layout.dimms.get(&ended.dimm).map(|d| d.addr..d.addr + d.size);
+            self.poisoned
+                .retain(|pfn| !gone.as_ref().is_some_and(|g| g.contains(&(pfn * policy::PAGE_BYTES))));
             policy::apply_unplugged(&mut self.layout, &ended.dimm);
         } else if ended.outcome == Outcome::Refused {
             self.expected.push(policy::expect_refusal(&self.layout, &ended.dimm));

@@ -24,6 +24,7 @@ impl State {
             hotremove: Some(subject.hotremove),
             written: &written,
             valid_zones: &valid_zones,
+            poisoned: &self.poisoned,
         };
         let base = expect::Base { snapshot: &self.base, layout: &self.base_layout };
         Ok(expect::check(&self.layout, base, &self.now, &context))
@@ -37,6 +38,7 @@ impl State {
         }
         findings.extend(self.check_devices(&settled.devices));
         findings.extend(self.check_pages(context, &settled.pages));
+        findings.extend(settled.fresh_on_lru.into_iter().flat_map(expect::check_fresh));
         findings.extend(self.check_uevents(context, settled)?);
         Ok(findings)
     }
@@ -73,7 +75,10 @@ impl State {
         let mut findings = Vec::new();
         for (number, flags) in pages {
             if let Some(block) = seen.blocks.get(number) {
-                findings.extend(expect::check_pages(context.subject.version, &seen, *number, block, flags));
+                let range = seen.first_pfn(*number)..seen.first_pfn(*number) + seen.block_pages();
+                let poisoned = self.poisoned.range(range).count() as u64;
+                let version = context.subject.version;
+                findings.extend(expect::check_pages(version, &seen, *number, block, flags, poisoned));
             }
         }
         findings

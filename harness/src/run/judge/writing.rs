@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// Files that poison the page at the address written to them (drivers/base/memory.c, CONFIG_MEMORY_FAILURE).
+const POISON: [&str; 2] =
+    ["/sys/devices/system/memory/hard_offline_page", "/sys/devices/system/memory/soft_offline_page"];
+
 impl State {
     pub(super) fn write(&mut self, context: &Context, write: &Write) -> Judged {
         let mut findings = Vec::new();
@@ -18,6 +22,10 @@ impl State {
             if ruled.as_ref().is_none_or(Result::is_ok) && !words.is_empty() {
                 self.written.insert(write.path.clone(), words.join(" "));
             }
+        }
+        if POISON.contains(&write.path.as_str()) && write.errno == 0 {
+            let address = write.text.trim().strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16));
+            self.poisoned.extend(address.and_then(Result::ok).map(|a| a / policy::PAGE_BYTES));
         }
         if let Some(ruled) = ruled {
             let (expected, rule) = match ruled {

@@ -3,11 +3,15 @@
 //! It takes the memory, says how much that was, and then does as it is told on its standard input. It is the one to
 //! be killed when memory runs out; nothing it holds outlives it.
 
+mod merged;
 mod pages;
 mod pattern;
 mod pipes;
 mod slab;
+mod spliced;
 mod tables;
+
+pub(crate) use pages::frames;
 
 use crate::job::{Command, HoldReply, Outcome, Request};
 use crate::outbox::{failed, io_failed, refused};
@@ -51,12 +55,19 @@ pub(crate) fn run(what: &str) -> i32 {
 fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
     let manner = Manner { nice: 0, oom_score_adj: Some(what.oom_score_adj), cgroup: what.cgroup.clone() };
     crate::manner::take(&manner).map_err(refused)?;
-    if what.busy && matches!(what.kind, HoldKind::PageTables | HoldKind::Slab) {
+    if what.busy
+        && matches!(
+            what.kind,
+            HoldKind::PageTables | HoldKind::Slab | HoldKind::Mergeable | HoldKind::Spliced
+        )
+    {
         return Err(failed("memory of this kind cannot be kept busy")(Errno::INVAL));
     }
     Ok(match what.kind {
         HoldKind::Anonymous => Box::new(pages::Pages::anonymous(what, false)?),
         HoldKind::Mlocked => Box::new(pages::Pages::anonymous(what, true)?),
+        HoldKind::Spliced => Box::new(spliced::Spliced::take(what)?),
+        HoldKind::Mergeable => Box::new(merged::take(what)?),
         HoldKind::Tmpfs => Box::new(pages::Pages::tmpfs(what)?),
         HoldKind::Slab => Box::new(slab::Slab::take(what)?),
         HoldKind::PageTables => Box::new(tables::Tables::take(what)?),

@@ -29,6 +29,8 @@ pub(crate) struct Pages {
     pages: u64,
     pattern: Pattern,
     rounds: Rounds,
+    /// pages that have the same content
+    alike: u64,
     /// pages found wrong when their turn to be rewritten came
     spoiled: u64,
 }
@@ -80,6 +82,19 @@ impl Pages {
         held
     }
 
+    /// Base pages that may be merged, two each alike.
+    pub(crate) fn mergeable(what: &Hold) -> Result<Self, Failure> {
+        let pages = whole_pages(what.bytes)?;
+        let region = Region::mergeable(pages * page_size()).map_err(failed("mmap of mergeable pages"))?;
+        let mut held = Self::new(region, pages, what);
+        held.alike = 2;
+        for number in 0..held.pages {
+            let pattern = held.pattern;
+            pattern.fill(held.page_mut(number), number / 2, 0);
+        }
+        Ok(held)
+    }
+
     /// Pages of a file on a tmpfs of its own, which is gone with the process.
     pub(crate) fn tmpfs(what: &Hold) -> Result<Self, Failure> {
         let pages = whole_pages(what.bytes)?;
@@ -105,7 +120,12 @@ impl Pages {
 
     fn new(region: Region, pages: usize, what: &Hold) -> Self {
         let (pattern, rounds) = (Pattern::new(what.seed), Rounds::default());
-        Self { region, pages: pages as u64, pattern, rounds, spoiled: 0 }
+        Self { region, pages: pages as u64, pattern, rounds, alike: 1, spoiled: 0 }
+    }
+
+    /// The mapping.
+    pub(super) fn region(&self) -> &Region {
+        &self.region
     }
 
     fn page(&self, number: u64) -> &[u64] {
@@ -129,30 +149,17 @@ impl Held for Pages {
     }
 
     fn verify(&mut self) -> Result<(u64, u64), Failure> {
-        let intact = |number: &u64| self.pattern.holds(self.page(*number), *number, self.rounds.of(*number));
+        let intact = |number: &u64| {
+            self.pattern.holds(self.page(*number), *number / self.alike, self.rounds.of(*number))
+        };
         let wrong = (0..self.pages).filter(|number| !intact(number)).count();
         Ok((self.pages, wrong as u64 + self.spoiled))
     }
 
     fn frames(&mut self) -> Result<Vec<(u64, u64)>, Failure> {
-        let path = "/proc/self/pagemap";
-        let pagemap = File::open(path).map_err(io_failed(format_args!("open {path}")))?;
         let words = page_size() / 8;
-        let first = self.region.address() / page_size() as u64;
-        let mut frames = Vec::with_capacity(self.pages as usize);
-        let mut chunk = vec![0u8; PAGEMAP_CHUNK * 8];
-        let mut at = 0;
-        while at < self.pages as usize {
-            let count = PAGEMAP_CHUNK.min(self.pages as usize - at);
-            for number in at..at + count {
-                self.region.touch(number * words);
-            }
-            let bytes = &mut chunk[..count * 8];
-            let offset = (first + at as u64) * 8;
-            pagemap.read_exact_at(bytes, offset).map_err(io_failed(format_args!("read {path}")))?;
-            frames.extend(bytes.chunks_exact(8).filter_map(frame));
-            at += count;
-        }
+        (0..self.pages as usize).for_each(|number| drop(self.region.touch(number * words)));
+        let frames = frames(self.region.address(), self.pages)?;
         Ok(ranges(frames))
     }
 
@@ -175,6 +182,27 @@ fn whole_huge_pages(bytes: u64) -> Result<usize, Failure> {
     (pages * page_size())
         .checked_next_multiple_of(HUGE)
         .ok_or_else(|| refused("more memory than there are addresses"))
+}
+
+/// Page frames of present pages of this process, from an address on.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn frames(address: u64, pages: u64) -> Result<Vec<u64>, Failure> {
+    let path = "/proc/self/pagemap";
+    let pagemap = File::open(path).map_err(io_failed(format_args!("open {path}")))?;
+    let first = address / page_size() as u64;
+    let mut frames = Vec::with_capacity(pages as usize);
+    let mut chunk = vec![0u8; PAGEMAP_CHUNK * 8];
+    let mut at = 0;
+    while at < pages {
+        let count = (PAGEMAP_CHUNK as u64).min(pages - at);
+        let bytes = &mut chunk[..count as usize * 8];
+        pagemap.read_exact_at(bytes, (first + at) * 8).map_err(io_failed(format_args!("read {path}")))?;
+        frames.extend(bytes.chunks_exact(8).filter_map(frame));
+        at += count;
+    }
+    Ok(frames)
 }
 
 /// The frame of a pagemap entry, `None` where no page is present (it may be under migration).

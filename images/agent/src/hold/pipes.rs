@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use wire::{Failure, Hold};
 
 /// Pages in each pipe: the most that an unprivileged one may have by default (fs.pipe-max-size, 1 MiB).
-const PER_PIPE: usize = 256;
+pub(super) const PER_PIPE: usize = 256;
 
 /// Full pipes.
 pub(crate) struct Pipes {
@@ -23,7 +23,8 @@ pub(crate) struct Pipes {
     spoiled: u64,
 }
 
-struct Pipe {
+/// One pipe.
+pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
 }
@@ -32,9 +33,7 @@ impl Pipes {
     /// Fills as many pipes as it takes.
     pub(crate) fn take(what: &Hold) -> Result<Self, Failure> {
         let pages = whole_pages(what.bytes)?;
-        let fds = 16 + 2 * (pages.div_ceil(PER_PIPE) as u64 + 1);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(fds), maximum: Some(fds) })
-            .map_err(failed(format_args!("setrlimit NOFILE {fds}")))?;
+        allow(pages)?;
         let mut held = Self {
             pipes: Vec::new(),
             pages: 0,
@@ -84,8 +83,21 @@ impl Pipes {
     }
 }
 
+/// Allows this process the descriptors of pipes for so many pages.
+pub(super) fn allow(pages: usize) -> Result<(), Failure> {
+    let fds = 16 + 2 * (pages.div_ceil(PER_PIPE) as u64 + 1);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(fds), maximum: Some(fds) })
+        .map_err(failed(format_args!("setrlimit NOFILE {fds}")))
+}
+
 impl Pipe {
-    fn new() -> Result<Self, Failure> {
+    /// Where pages go in.
+    pub(super) fn end(&self) -> &OwnedFd {
+        &self.write
+    }
+
+    /// An empty pipe for [`PER_PIPE`] pages.
+    pub(super) fn new() -> Result<Self, Failure> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(failed("pipe"))?;
         let bytes = PER_PIPE * page_size();
         fcntl_setpipe_size(&write, bytes).map_err(failed(format_args!("F_SETPIPE_SZ {bytes}")))?;
