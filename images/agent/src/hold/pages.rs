@@ -158,7 +158,9 @@ impl Held for Pages {
 
     fn frames(&mut self) -> Result<Vec<(u64, u64)>, Failure> {
         let words = page_size() / 8;
-        (0..self.pages as usize).for_each(|number| drop(self.region.touch(number * words)));
+        for number in 0..self.pages as usize {
+            self.region.touch(number * words);
+        }
         let frames = frames(self.region.address(), self.pages)?;
         Ok(ranges(frames))
     }
