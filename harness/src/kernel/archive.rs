@@ -258,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn sources_by_name() {
+        use super::super::definition::SourcePackage;
+        let names = "linux-source\nlinux-source-6.1\nlinux-source-6.12\nlinux-source-7.2\nlinux-source-7.3\n";
+        let found = |series: &str| {
+            let wanted = SourcePackage { series: series.into(), suites: vec!["a".into()] };
+            kernel_names(names, &wanted).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(found("6.1"), ["linux-source-6.1"]);
+        assert_eq!(found("7"), ["linux-source-7.2", "linux-source-7.3"]);
+        assert!(found("5.10").is_empty());
+    }
+
+    #[test]
     fn newest_of_madison() {
         let text = "linux-image-6.12.9+deb13-cloud-amd64 | 6.12.9-1 | http://a/debian trixie/main amd64 Packages\n\
             linux-image-6.12.107+deb13-cloud-amd64 | 6.12.107-1 | http://a/debian trixie/main amd64 Packages\n\

@@ -200,6 +200,45 @@ mod tests {
     }
 
     #[test]
+    fn a_build_word_by_word() {
+        let text = "summary: s\nfrom:\n  build:\n    source: { git: { repository: ../linux, revision: v6.12 } }\n    \
+            base: { file: my.config }\n    fragments: [debug, own.config]\n";
+        let source = SourceCode::Git(GitSource { repository: "../linux".into(), revision: "v6.12".into() });
+        let base = BaseConfig::File("my.config".into());
+        let build = Build { source, base, fragments: vec!["debug".into(), "own.config".into()] };
+        assert_eq!(
+            parse("x.yaml", text).unwrap(),
+            Definition { summary: "s".into(), from: Source::Build(build) }
+        );
+        for (from, to) in [
+            ("revision: v6.12", "revision: --upload-pack=x"),
+            ("revision: v6.12", "revision: \"\""),
+            ("git: { repository: ../linux, revision: v6.12 }", "directory: \"\""),
+            ("git: { repository: ../linux, revision: v6.12 }", "package: { series: ../x, suites: [a] }"),
+            ("git: { repository: ../linux, revision: v6.12 }", "package: { series: \"6.1\", suites: [] }"),
+            ("base: { file: my.config }", "base: allyesconfig"),
+            ("base: { file: my.config }\n", "base: null\n"),
+            ("debug,", "\"\","),
+            ("fragments:", "fragment:"),
+        ] {
+            let bad = text.replace(from, to);
+            assert_ne!(bad, text, "{from}");
+            let error = parse("x.yaml", &bad).map(|d| format!("{d:?}")).expect_err(to).to_string();
+            assert!(error.starts_with("kernel definition x.yaml: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_embedded_build_names_fragments_that_come_with_the_command() {
+        for (name, definition) in load(None).unwrap() {
+            let Source::Build(build) = definition.from else { continue };
+            for fragment in &build.fragments {
+                super::super::build::Fragment::load(fragment, Some(Path::new("/nowhere"))).expect(&name);
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_errors_with_their_file() {
         let good = "summary: s\nfrom: { package: { series: \"6.1\", flavour: f, suites: [a] } }\n";
         for (from, to) in [
