@@ -15,10 +15,12 @@ pub(crate) const TEST_TOOLS: &[Tool] = &[
     ("apt-get", "apt"),
     ("git", "git"),
     ("make", "make"),
-    ("flex", "flex"),
-    ("bison", "bison"),
-    ("bc", "bc"),
+    ("bwrap", "bubblewrap"),
 ];
+
+/// What `cargo ci mutants` needs on top.
+pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] =
+    &[("make", "make"), ("flex", "flex"), ("bison", "bison"), ("bc", "bc")];
 
 /// What `cargo ci mutants` needs on top.
 pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] = &[("xz", "xz-utils"), ("cpio", "cpio")];

@@ -35,6 +35,8 @@ pub enum Verb {
     Compare(Box<super::compare::CompareArgs>),
     /// make one run of the parts of one (--shard)
     Merge(super::merge::MergeArgs),
+    /// apply, build and judge a series of patches, against its base
+    Series(Box<super::series::SeriesArgs>),
     /// what this host can do, what is missing, how to get it
     Doctor(DoctorArgs),
     /// boot a kernel and type commands to its guest: plug, unplug, cat, echo, ...

@@ -22,7 +22,7 @@ struct Line {
 
 /// Looks, prints, and says by the exit status (0 or 3) whether a run can work.
 pub fn doctor(args: &DoctorArgs) -> Result<i32, Failure> {
-    let lines = [qemu(args), accelerator(), apt(), cache(), memory(), cores()];
+    let lines = [qemu(args), accelerator(), apt(), bwrap(), cache(), memory(), cores()];
     let text = match args.format {
         TextOrJson::Json => serde_json::to_string_pretty(&lines).map_err(Failure::host)? + "\n",
         TextOrJson::Text => lines.iter().map(show).collect(),
@@ -70,6 +70,12 @@ fn apt() -> Line {
     let ok = on_path("apt-get");
     let found = if ok { "apt-get is here" } else { "no apt-get: the packaged kernels cannot be fetched" };
     Line { what: "apt", ok, needed: false, found: found.into(), advice: Some("give kernels with -k PATH") }
+}
+
+fn bwrap() -> Line {
+    let ok = on_path("bwrap");
+    let found = if ok { "bwrap is here" } else { "no bwrap: `memhp series` builds no patches without it" };
+    Line { what: "bubblewrap", ok, needed: false, found: found.into(), advice: Some("package bubblewrap") }
 }
 
 fn cache() -> Line {

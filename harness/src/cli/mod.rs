@@ -17,6 +17,7 @@ mod parse;
 mod predict;
 mod progress;
 mod run;
+mod series;
 mod setup;
 mod shell;
 mod signals;
@@ -73,6 +74,7 @@ fn verb(verb: &Verb) -> Result<i32, Failure> {
         Verb::Bisect(args) => return bisect::bisect(args),
         Verb::Parse(args) => return parse::parse(args),
         Verb::Shell(args) => return shell::shell(args),
+        Verb::Series(args) => return series::series(args),
         Verb::Doctor(args) => return doctor::doctor(args),
         Verb::List(args) => list::list(args)?,
         Verb::Kernels(args) => kernels::kernels(args)?,

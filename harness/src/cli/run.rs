@@ -22,6 +22,11 @@ use std::sync::Arc;
 
 /// Runs; the exit status.
 pub fn run(args: &RunArgs) -> Result<i32, Failure> {
+    run_to(args, stdout_format(args.format))
+}
+
+/// Runs with something else on standard output than the command line says.
+pub fn run_to(args: &RunArgs, stdout: report::Stdout) -> Result<i32, Failure> {
     if args.setup {
         super::setup::install()?;
     }
@@ -55,7 +60,7 @@ pub fn run(args: &RunArgs) -> Result<i32, Failure> {
     let out = args.out.clone().map_or_else(default_out, Ok);
     let out = out.map_err(|e| Failure::usage(format!("memhp-out: {e}; name a directory with --out")))?;
     let issues = issues(&known(args)?);
-    let reports = Reports::open(&out, stdout_format(args.format), issues).map_err(Failure::usage)?;
+    let reports = Reports::open(&out, stdout, issues).map_err(Failure::usage)?;
     let mut session = Session {
         reports,
         out,

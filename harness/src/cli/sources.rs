@@ -53,3 +53,10 @@ pub fn subject(kernel: &Kernel) -> Option<Subject> {
     let config = kernel.config.as_ref()?;
     Some(Subject::from_config(kernel.version, |name| config.get(name)))
 }
+
+/// Whether every pattern is one of a case; kernels come later.
+pub fn check(patterns: &[String]) -> Result<(), Failure> {
+    let corpus = case::corpus(None).map_err(Failure::usage)?;
+    let patterns: Vec<Pattern> = patterns.iter().map(Pattern::new).collect();
+    case::choose(&corpus, &patterns, &["base"]).map(|_| ()).map_err(Failure::usage)
+}

@@ -3,6 +3,7 @@
 //! git refuses most of it too, and the sandbox contains the rest; a patch that tries is refused here with its reason.
 //! What was applied is checked again by what git says has changed ([`changed`]).
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 /// The largest patch, bytes.
@@ -45,8 +46,8 @@ pub enum Refused {
 }
 
 /// Looks at every line of a patch that names a path or a mode. Lines of hunks begin with a blank, `+`, `-` or `\` and
-/// can look like `+++ b/x` or `--- a/x`: those are taken for names too, which refuses at most too much.
-pub fn patch(text: &[u8]) -> Result<(), Refused> {
+/// can look like `+++ b/x`: the head of a hunk says how many there are. The paths.
+pub fn patch(text: &[u8]) -> Result<BTreeSet<String>, Refused> {
     if text.len() > LARGEST {
         return Err(Refused::Large(text.len()));
     }
@@ -54,7 +55,7 @@ pub fn patch(text: &[u8]) -> Result<(), Refused> {
         return Err(Refused::Binary);
     }
     let mut in_hunk = Hunk::default();
-    let mut file = String::new();
+    let (mut file, mut paths) = (String::new(), BTreeSet::new());
     for line in String::from_utf8_lossy(text).lines() {
         if in_hunk.takes(line) {
             continue;
@@ -66,14 +67,17 @@ pub fn patch(text: &[u8]) -> Result<(), Refused> {
         }
         if let Some(names) = line.strip_prefix("diff --git ") {
             file = names.to_string();
-            names.split(' ').try_for_each(named)?;
+            for name in names.split(' ') {
+                paths.extend(named(name)?);
+            }
         }
         for head in ["--- ", "+++ "] {
             // A name can be followed by a tab and a time.
-            line.strip_prefix(head).map_or(Ok(()), |n| named(n.split('\t').next().unwrap_or(n)))?;
+            let name = line.strip_prefix(head).map(|n| n.split('\t').next().unwrap_or(n));
+            paths.extend(name.map(named).transpose()?.flatten());
         }
         for head in ["rename from ", "rename to ", "copy from ", "copy to "] {
-            line.strip_prefix(head).map_or(Ok(()), path)?;
+            paths.extend(line.strip_prefix(head).map(path).transpose()?);
         }
         for head in ["new file mode ", "deleted file mode ", "new mode ", "old mode "] {
             line.strip_prefix(head).map_or(Ok(()), |m| mode(m.trim(), &file))?;
@@ -82,7 +86,7 @@ pub fn patch(text: &[u8]) -> Result<(), Refused> {
             mode(m.trim(), &file)?;
         }
     }
-    Ok(())
+    Ok(paths)
 }
 
 /// Lines that a hunk's head has announced.
@@ -127,15 +131,15 @@ fn head(line: &str) -> Option<(u64, u64)> {
     Some((old, count(words.next()?.strip_prefix('+')?)?))
 }
 
-/// A name with `a/` or `b/` in front, or /dev/null.
-fn named(name: &str) -> Result<(), Refused> {
+/// A name with `a/` or `b/` in front; `None` for /dev/null.
+fn named(name: &str) -> Result<Option<String>, Refused> {
     if name == "/dev/null" {
-        return Ok(());
+        return Ok(None);
     }
-    path(name.strip_prefix("a/").or_else(|| name.strip_prefix("b/")).unwrap_or(name))
+    path(name.strip_prefix("a/").or_else(|| name.strip_prefix("b/")).unwrap_or(name)).map(Some)
 }
 
-fn path(name: &str) -> Result<(), Refused> {
+fn path(name: &str) -> Result<String, Refused> {
     let name = name.trim_end_matches('\r');
     if name.starts_with('"') || name.contains('\\') || name.chars().any(char::is_control) {
         return Err(Refused::Quoted(name.escape_debug().to_string()));
@@ -151,7 +155,7 @@ fn path(name: &str) -> Result<(), Refused> {
             }
         }
     }
-    Ok(())
+    Ok(name.into())
 }
 
 /// `.git` in all the spellings that some file system takes for it, and `.gitmodules`.
@@ -181,8 +185,7 @@ pub fn changed(raw: &[u8]) -> Result<Vec<String>, Refused> {
         for one in [words.next(), words.next()] {
             mode(one.unwrap_or_default(), name)?;
         }
-        path(name)?;
-        paths.push(name.to_string());
+        paths.push(path(name)?);
     }
     Ok(paths)
 }
@@ -191,8 +194,12 @@ pub fn changed(raw: &[u8]) -> Result<Vec<String>, Refused> {
 mod tests {
     use super::*;
 
+    fn ok(text: &[u8]) -> Result<(), Refused> {
+        patch(text).map(|_| ())
+    }
+
     fn of(name: &str) -> Result<(), Refused> {
-        patch(format!("diff --git a/{name} b/{name}\nindex 1..2 100644\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-a\n+b\n").as_bytes())
+        ok(format!("diff --git a/{name} b/{name}\nindex 1..2 100644\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-a\n+b\n").as_bytes())
     }
 
     #[test]
@@ -206,30 +213,30 @@ mod tests {
             assert_eq!(of(name), Err(Refused::Git(name.into())), "{name}");
         }
         let absolute = "--- /dev/null\n+++ /etc/cron.d/x\n@@ -0,0 +1 @@\n+x\n";
-        assert_eq!(patch(absolute.as_bytes()), Err(Refused::Outside("/etc/cron.d/x".into())));
+        assert_eq!(ok(absolute.as_bytes()), Err(Refused::Outside("/etc/cron.d/x".into())));
         assert!(matches!(patch(b"diff --git \"a/\\056git/x\" \"b/\\056git/x\"\n"), Err(Refused::Quoted(_))));
-        assert_eq!(patch(b"rename from a\nrename to ../b\n"), Err(Refused::Outside("../b".into())));
+        assert_eq!(ok(b"rename from a\nrename to ../b\n"), Err(Refused::Outside("../b".into())));
     }
 
     #[test]
     fn modes_and_binaries() {
         let link = "diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc\n";
-        assert_eq!(patch(link.as_bytes()), Err(Refused::Link("a/l b/l".into())));
+        assert_eq!(ok(link.as_bytes()), Err(Refused::Link("a/l b/l".into())));
         assert!(matches!(patch(b"diff --git a/s b/s\nindex 1..2 160000\n"), Err(Refused::Submodule(_))));
         assert!(matches!(patch(b"diff --git a/s b/s\nnew file mode 104755\n"), Err(Refused::Mode { .. })));
-        assert_eq!(patch(b"GIT binary patch\nliteral 3\n"), Err(Refused::Binary));
-        assert_eq!(patch(b"Binary files a/x and b/x differ\n"), Err(Refused::Binary));
-        assert_eq!(patch(b"+a\0b"), Err(Refused::Binary));
-        assert_eq!(patch(&vec![b' '; LARGEST + 1]), Err(Refused::Large(LARGEST + 1)));
+        assert_eq!(ok(b"GIT binary patch\nliteral 3\n"), Err(Refused::Binary));
+        assert_eq!(ok(b"Binary files a/x and b/x differ\n"), Err(Refused::Binary));
+        assert_eq!(ok(b"+a\0b"), Err(Refused::Binary));
+        assert_eq!(ok(&vec![b' '; LARGEST + 1]), Err(Refused::Large(LARGEST + 1)));
     }
 
     #[test]
     fn text_in_hunks_is_no_name() {
         let doc = "diff --git a/d b/d\n--- a/d\n+++ b/d\n@@ -1,2 +1,3 @@\n one\n--- ../gone\n+++ /etc/x\n+new file mode 120000\n";
-        assert_eq!(patch(doc.as_bytes()), Ok(()));
+        assert_eq!(ok(doc.as_bytes()), Ok(()));
         // A head that announces more lines than there are hides nothing.
         let liar = "--- a/d\n+++ b/d\n@@ -1,99 +1,99 @@\n one\ndiff --git a/../x b/../x\n";
-        assert_eq!(patch(liar.as_bytes()), Err(Refused::Outside("../x".into())));
+        assert_eq!(ok(liar.as_bytes()), Err(Refused::Outside("../x".into())));
     }
 
     #[test]

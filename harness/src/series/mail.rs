@@ -37,10 +37,14 @@ impl Mail {
         }
     }
 
-    /// Whether it carries a change: git's own rule for a diff is a line that begins one.
+    /// Whether it carries a change, by git's own rule for where a diff begins.
     pub fn has_diff(&self) -> bool {
-        let begins =
-            |line: &[u8]| [b"diff -".as_slice(), b"--- a/", b"Index: "].iter().any(|p| line.starts_with(p));
+        let begins = |line: &[u8]| {
+            let name = line.strip_prefix(b"--- ").and_then(|rest| rest.first());
+            line.starts_with(b"diff -")
+                || line.starts_with(b"Index: ")
+                || name.is_some_and(|c| !c.is_ascii_whitespace())
+        };
         self.patch.split(|b| *b == b'\n').any(begins)
     }
 
