@@ -86,3 +86,21 @@ fn a_wrong_question_is_status_2() {
     refused(&["--kernels", "debian-6.1"], "want A..B");
     refused(&["--kernels", "debian-6.1..debian-0"], "debian-0");
 }
+
+#[test]
+fn the_interval_in_which_the_compiled_default_changed_is_named() {
+    let base = tempfile::tempdir().unwrap();
+    let range = ["--kernels", "debian-6.1..debian-6.12", "-j", "1"];
+    let output = memhp(
+        base.path(),
+        &[&["bisect", "policy/boot-param[memhp_default_state=absent]"], &range[..]].concat(),
+    );
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert!(
+        stdout.starts_with("debian-6.1 6.1.") && stdout.contains(" .. debian-6.12 6.12."),
+        "{stdout}{stderr}"
+    );
+    assert!(stdout.contains("configuration: MEMORY_HOTPLUG_DEFAULT_ONLINE: "), "{stdout}");
+    assert!(stdout.contains("memory32: offline -> online Normal"), "{stdout}");
+}
