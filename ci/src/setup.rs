@@ -14,13 +14,12 @@ pub(crate) const TEST_TOOLS: &[Tool] = &[
     ("pip3", "python3-pip"),
     ("apt-get", "apt"),
     ("git", "git"),
-    ("make", "make"),
     ("bwrap", "bubblewrap"),
+    ("make", "make"),
+    ("flex", "flex"),
+    ("bison", "bison"),
+    ("bc", "bc"),
 ];
-
-/// What `cargo ci mutants` needs on top.
-pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] =
-    &[("make", "make"), ("flex", "flex"), ("bison", "bison"), ("bc", "bc")];
 
 /// What `cargo ci mutants` needs on top.
 pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] = &[("xz", "xz-utils"), ("cpio", "cpio")];
