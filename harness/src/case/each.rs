@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_number_is_put_in_everywhere() {
-        let unplug = |name: &str| Step::Unplug(Unplug { dimm: name.into(), refused: None });
+        let unplug = |name: &str| Step::Unplug(Unplug { dimm: name.into(), refused: None, by_guest: false });
         let each = each("3..4", vec![unplug("d${n}"), unplug("x${n}y${n}")]);
         assert_eq!(each.numbers(), Ok(3..=4));
         assert_eq!(each.steps_for(4), Ok(vec![unplug("d4"), unplug("x4y4")]));
