@@ -186,6 +186,7 @@ fn steps(
     let judge = Judge::new(context);
     let guest = Guest::new(vm, hello.page_flags);
     let mut engine = Engine::new(guest, judge, log, planned.seed, host.scale);
+    engine.said_before(fork_of.as_ref().map_or("", |saved| saved.template.console()));
     // A restored guest was prepared before it was saved.
     let prepared = if fork_of.is_some() { Ok(()) } else { prepare(engine.guest.vm(), host, planned) };
     let at_boot = engine.guest.vm().console().text().len();

@@ -12,6 +12,7 @@
 use super::host::{BootMode, Host};
 use super::plan::Planned;
 use super::spec;
+use crate::case::schema;
 use crate::verdict::{Provokes, triage};
 use crate::vm::template::{Template, guest_of};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,7 @@ pub fn key(host: &Host, planned: &Planned) -> Option<Key> {
     // A DIMM that is there at boot is part of what the boot is judged for.
     let boots = host.boot == BootMode::Cold
         || planned.cold
+        || planned.scenario.case.boot == schema::BootMode::Cold
         || !host.qemu.ignore_shared
         || !host.qemu_args.is_empty()
         || !planned.scenario.case.machine.dimms.is_empty();

@@ -13,7 +13,13 @@ impl Engine<'_> {
             return self.expect_file(path, expect, deadline);
         }
         if let Some(pattern) = &expect.console {
-            let line = self.guest.console_line(pattern, &mut self.console_from, deadline)?;
+            let line = match self.line_before(pattern)? {
+                Some(line) => Some(line),
+                None => self.guest.console_line(pattern, &mut self.console_from, deadline)?,
+            };
+            if self.console_from > 0 {
+                self.said_before.clear();
+            }
             return self.observe(Observation::Console { pattern: pattern.clone(), line });
         }
         if let Some(selection) = &expect.pinned {
@@ -23,6 +29,13 @@ impl Engine<'_> {
             Some(selection) => self.expect_blocks(selection, expect, deadline),
             None => Err(Trouble::Error("an expectation of nothing".into())),
         }
+    }
+
+    /// The first line of the saved guest's console that matches, and that no expectation is past.
+    fn line_before(&mut self, pattern: &str) -> Result<Option<String>, Trouble> {
+        let regex = regex::Regex::new(pattern).map_err(|e| Trouble::Error(e.to_string()))?;
+        let matching = self.said_before.iter().position(|line| regex.is_match(line));
+        Ok(matching.and_then(|at| self.said_before.drain(..=at).next_back()))
     }
 
     pub(super) fn expect_file(

@@ -61,6 +61,8 @@ pub struct Engine<'a> {
     started: BTreeMap<String, Started>,
     racing: Vec<String>,
     console_from: u64,
+    /// what the console said before the guest was saved, as far as no expectation is past it
+    said_before: Vec<String>,
     scanned: BTreeMap<u32, String>,
     udev: Option<udevd::Udevd>,
     /// every difference that was found
@@ -86,12 +88,18 @@ impl<'a> Engine<'a> {
             started: BTreeMap::new(),
             racing: Vec::new(),
             console_from: 0,
+            said_before: Vec::new(),
             scanned: BTreeMap::new(),
             udev: None,
             findings: Vec::new(),
             unplugs: Vec::new(),
             trail: Trail::default(),
         }
+    }
+
+    /// Of a restored guest: the console of the guest that was saved, where a case's first expectations look too.
+    pub fn said_before(&mut self, console: &str) {
+        self.said_before = console.lines().map(str::to_string).collect();
     }
 
     /// The judge, for the facts that are reported.
