@@ -3,6 +3,7 @@
 //! `docs/events.md` describes it for users; a meaning that changes bumps [`VERSION`].
 
 use crate::finding::Finding;
+use crate::timeline::Timeline;
 use crate::verdict::{Complaint, Trouble, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,6 +83,8 @@ pub enum Kind {
         /// why
         reason: String,
     },
+    /// what happened when, for every plug; before the end of a scenario that plugged
+    Timeline(Timeline),
     /// what the judgement is made of, besides the findings; before the end of a scenario whose guest answered
     Evidence(Evidence),
     /// a scenario is judged

@@ -120,6 +120,9 @@ pub struct RunArgs {
     /// boot N of the scenarios that ran in restored guests as well, and compare
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub verify_forks: u32,
+    /// draw the timeline of every scenario that plugs (timeline.svg in its folder), not only of what did not pass
+    #[arg(long)]
+    pub timelines: bool,
     /// draw scenarios that could share a template over N of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub templates: u32,

@@ -119,6 +119,7 @@ pub(super) fn run_args(args: &BisectArgs) -> RunArgs {
         no_known_issues: true,
         boot: super::args::Boot::Auto,
         verify_forks: 0,
+        timelines: false,
         templates: args.templates,
         host: args.host.clone(),
     }

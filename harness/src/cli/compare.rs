@@ -258,6 +258,7 @@ fn run_args(args: &CompareArgs) -> RunArgs {
         out: args.out.clone(),
         seed: args.seed,
         boot: args.boot,
+        timelines: false,
         templates: args.templates,
         host: args.host.clone(),
         no_known_issues: true,

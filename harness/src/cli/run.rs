@@ -65,6 +65,7 @@ pub fn run_to(args: &RunArgs, stdout: report::Stdout) -> Result<i32, Failure> {
         reports,
         out,
         fail_fast: args.fail_fast,
+        timelines: args.timelines,
         host: &host,
         ends: Vec::new(),
         forked: Vec::new(),
@@ -154,6 +155,7 @@ struct Session<'a> {
     reports: Reports,
     out: PathBuf,
     fail_fast: bool,
+    timelines: bool,
     host: &'a Host,
     ends: Vec<event::ScenarioEnd>,
     forked: Vec<Forked>,
@@ -171,6 +173,9 @@ impl Session<'_> {
             News::End(end) => {
                 let (end, remains) = *end;
                 super::folder::write(&self.out, planned, self.host, &end, &remains)?;
+                if self.timelines {
+                    super::folder::timeline(&self.out, planned, &remains)?;
+                }
                 if self.fail_fast && end.verdict == verdict::Verdict::Fail && end.known.is_none() {
                     self.host.no_more();
                 }

@@ -230,7 +230,11 @@ fn steps(
     });
     remains.trail = std::mem::take(&mut engine.trail);
     remains.trail.end(engine.judge());
+    remains.timeline = engine.timeline();
     drop(engine);
+    if let Some(timeline) = &remains.timeline {
+        log(Kind::Timeline(timeline.clone()));
+    }
     log(Kind::Evidence(evidence));
     (end, remains)
 }

@@ -7,6 +7,7 @@ use super::host::Host;
 use super::trail::Trail;
 use super::trouble::Trouble;
 use crate::event::Kind;
+use crate::timeline::Timeline;
 use crate::verdict::{Complaint, Provokes, triage};
 use crate::vm::{ChannelError, Deadline, Spec, StartError, Vm, WaitError};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Remains {
     pub agent: String,
     /// qemu.args
     pub qemu: String,
+    /// what happened when
+    pub timeline: Option<Timeline>,
     /// what was judged, for comparing it with another run
     pub trail: Trail,
 }
@@ -42,6 +45,7 @@ impl Remains {
             qmp: vm.qmp().log(),
             agent: vm.channel().log(),
             qemu: vm.proof().to_string(),
+            timeline: None,
             trail: Trail::default(),
         }
     }

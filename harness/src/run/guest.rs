@@ -6,17 +6,21 @@ use super::trouble::Trouble;
 use crate::case::schema;
 use crate::case::units;
 use crate::facts::drift;
+use crate::timeline::{PlugTimes, Tie};
 use crate::vm::{
     self, ChannelError, Deadline, JobEnd, PlugError, Plugged, Push, UnplugError, Unplugging, Vm,
 };
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::{Answer, Ask, Failure, Job, JobOutcome, Manner, Snapshot, Value};
 
 /// Pages counted with one request.
 const SCAN_PAGES: u64 = 1 << 16;
+
+/// Round trips by which the clocks are related.
+const TRIPS: usize = 4;
 
 /// Longer than any scenario.
 const LONG_MS: u64 = 24 * 3600 * 1000;
@@ -27,6 +31,8 @@ pub struct Guest {
     /// /proc/kpageflags can be read
     pub page_flags: bool,
     plugged: BTreeMap<String, Plugged>,
+    /// when each DIMM was plugged, in order
+    pub plugs: Vec<PlugTimes>,
     unplugging: BTreeMap<String, Unplugging>,
     /// what the snapshots so far have told
     watched: wire::State,
@@ -44,6 +50,7 @@ impl Guest {
             vm,
             page_flags,
             plugged: BTreeMap::new(),
+            plugs: Vec::new(),
             unplugging: BTreeMap::new(),
             watched: wire::State::new(),
             texts: BTreeMap::new(),
@@ -122,6 +129,14 @@ impl Guest {
         match self.vm.plug(&vm_plug(plug)?) {
             Ok(plugged) => {
                 let device = device(&plugged.device)?;
+                self.plugs.push(PlugTimes {
+                    dimm: plug.dimm.clone(),
+                    addr: device.addr,
+                    size: device.size,
+                    sent: plugged.sent,
+                    answered: plugged.answered,
+                    ost: None,
+                });
                 self.plugged.insert(plug.dimm.clone(), plugged);
                 Ok(Ok(device))
             }
@@ -133,10 +148,31 @@ impl Guest {
     }
 
     /// Waits until the guest has reported on a plug: (source, status) of the report.
-    pub fn wait_inserted(&self, dimm: &str, deadline: Deadline) -> Result<Vec<(u64, u64)>, Trouble> {
+    pub fn wait_inserted(&mut self, dimm: &str, deadline: Deadline) -> Result<Vec<(u64, u64)>, Trouble> {
         let none = || Trouble::Error(format!("{dimm} was never plugged"));
         let ost = self.vm.wait_inserted(self.plugged.get(dimm).ok_or_else(none)?, deadline);
-        ost.map(|ost| vec![(ost.source, ost.status)]).map_err(wait_trouble)
+        let ost = ost.map_err(wait_trouble)?;
+        if let Some(plug) = self.plugs.iter_mut().rev().find(|p| p.dimm == dimm) {
+            plug.ost = Some(ost.event.at);
+        }
+        Ok(vec![(ost.source, ost.status)])
+    }
+
+    /// Relates the guest's clock to the host's: the best of some round trips.
+    pub fn tie(&self, deadline: Deadline) -> Result<Tie, Trouble> {
+        let trip = || {
+            let sent = Instant::now();
+            let reply = self.vm.channel().ask(Ask::Read { path: "/proc/uptime".into() }, deadline);
+            reply.map(|reply| Tie::of(sent, reply.t_ns, reply.at)).map_err(channel_trouble)
+        };
+        let mut best = trip()?;
+        for _ in 1..TRIPS {
+            let tie = trip()?;
+            if tie.error_ns < best.error_ns {
+                best = tie;
+            }
+        }
+        Ok(best)
     }
 
     /// Sends device_del; QEMU's refusal is an answer.

@@ -5,7 +5,7 @@ use super::hub::{Deadline, State, WaitError};
 use super::qmp::{QmpError, Stamped};
 use super::start::Vm;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A DIMM to plug.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub struct Plugged {
     pub device: MemoryDevice,
     /// position of the first event after the plug was asked for
     pub since: u64,
+    /// `device_add` was sent
+    pub sent: Instant,
+    /// QEMU had answered it
+    pub answered: Instant,
 }
 
 /// An unplug that was asked for.
@@ -152,14 +156,17 @@ impl Vm {
                 device[key] = value.into();
             }
         }
-        if let Err(refused) = self.qmp().execute("device_add", device, deadline()) {
+        let sent = Instant::now();
+        let taken = self.qmp().execute("device_add", device, deadline());
+        let answered = Instant::now();
+        if let Err(refused) = taken {
             self.remove_backend(&plug.name).map_err(PlugError::Qmp)?;
             return Err(PlugError::Device(refused));
         }
         let devices = self.memory_devices().map_err(PlugError::Qmp)?;
         let device = devices.into_iter().find(|d| d.id.as_deref() == Some(&plug.name));
         let device = device.ok_or_else(|| PlugError::Unlisted(plug.name.clone()))?;
-        Ok(Plugged { device, since })
+        Ok(Plugged { device, since, sent, answered })
     }
 
     /// Waits for the guest's report on the insertion. It comes after the kernel has added and onlined what it wants

@@ -20,6 +20,7 @@ use crate::case::schema::{self, Order, Step};
 use crate::case::units::{self, Amount};
 use crate::event::Kind;
 use crate::finding::Finding;
+use crate::timeline::{Recorder, Timeline};
 use crate::vm::{Deadline, Push};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +28,9 @@ use wire::{Job, JobOutcome};
 
 /// How long a step may take if the case does not say, before scaling.
 const STEP: Duration = Duration::from_secs(30);
+
+/// Bytes of a page (x86).
+const PAGE: u64 = 4096;
 
 /// Takes one entry of the event log.
 pub type Log<'a> = &'a mut dyn FnMut(Kind);
@@ -65,6 +69,7 @@ pub struct Engine<'a> {
     said_before: Vec<String>,
     scanned: BTreeMap<u32, String>,
     udev: Option<udevd::Udevd>,
+    times: Recorder,
     /// every difference that was found
     pub findings: Vec<Finding>,
     /// outcome of each unplug
@@ -91,6 +96,7 @@ impl<'a> Engine<'a> {
             said_before: Vec::new(),
             scanned: BTreeMap::new(),
             udev: None,
+            times: Recorder::default(),
             findings: Vec::new(),
             unplugs: Vec::new(),
             trail: Trail::default(),
@@ -112,6 +118,7 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// [`Trouble`]; [`Trouble::Found`] when a fact is not as it must be.
     pub fn boot(&mut self, hello: wire::Hello, cold: Vec<String>) -> Result<(), Trouble> {
+        self.times.tie(self.guest.tie(self.deadline(None)?)?);
         let settled = self.read_state()?;
         let cold_dimms = settled.devices.iter().filter(|d| cold.contains(&d.name)).cloned().collect();
         self.observe(Observation::Boot(Box::new(Boot { hello, cold_dimms, settled })))?;
@@ -147,7 +154,16 @@ impl<'a> Engine<'a> {
         for name in self.holds.keys().cloned().collect::<Vec<_>>() {
             self.release(&name)?;
         }
+        if !self.guest.plugs.is_empty() {
+            self.times.tie(self.guest.tie(self.deadline(None)?)?);
+        }
         Ok(())
+    }
+
+    /// What happened when, for every plug so far; `None` where there was none.
+    pub fn timeline(&self) -> Option<Timeline> {
+        let pages = self.judge.pfns(0);
+        self.times.timeline(&self.guest.plugs, (pages.end - pages.start) * PAGE)
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Trouble> {
@@ -215,7 +231,10 @@ impl<'a> Engine<'a> {
         let (mut uevents, mut uevents_lost) = (Vec::new(), false);
         for push in self.guest.pushes() {
             match push {
-                Push::Uevent(uevent) => uevents.push(uevent),
+                Push::Uevent(uevent) => {
+                    self.times.uevent(&uevent);
+                    uevents.push(uevent);
+                }
                 Push::UeventsLost { .. } => uevents_lost = true,
                 Push::JobDone(_) => {}
             }
