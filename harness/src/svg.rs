@@ -152,6 +152,9 @@ mod tests {
         svg.rect((0.0, 0.0), (-1.0, 2.0), "red", "x<y");
         let text = svg.finish();
         assert!(text.contains(">&lt;a&gt;&amp; </text>"), "{text}");
-        assert!(text.contains("width=\"0.0\" height=\"2.0\" fill=\"red\"><title>x&lt;y</title></rect>"), "{text}");
+        assert!(
+            text.contains("width=\"0.0\" height=\"2.0\" fill=\"red\"><title>x&lt;y</title></rect>"),
+            "{text}"
+        );
     }
 }

@@ -27,11 +27,13 @@ pub fn svg(timeline: &Timeline, title: &str) -> String {
         rows <= MOST_ROWS
     });
     let shown: Vec<&Plug> = shown.collect();
-    let heights: Vec<f64> = shown.iter().map(|plug| HEAD + row(plug) * plug.blocks.len() as f64 + FOOT).collect();
+    let heights: Vec<f64> =
+        shown.iter().map(|plug| HEAD + row(plug) * plug.blocks.len() as f64 + FOOT).collect();
     let mut svg = Svg::new(WIDTH, TOP + heights.iter().sum::<f64>() + 24.0);
     svg.text((16.0, 24.0), 15.0, Anchor::Start, INK, title);
     let drift = if timeline.clock_drift_unknown { ", drift of the clocks not known" } else { "" };
-    let error = format!("guest's times related to the host's: ± {:.3} ms{drift}", ms(timeline.clock_error_ns as f64));
+    let error =
+        format!("guest's times related to the host's: ± {:.3} ms{drift}", ms(timeline.clock_error_ns as f64));
     svg.text((16.0, 42.0), 11.0, Anchor::Start, INK, &error);
     legend(&mut svg);
     let mut top = TOP;
@@ -73,7 +75,13 @@ fn panel(svg: &mut Svg, plug: &Plug, top: f64, error: f64) {
         svg.line((at, first), (at, last + 4.0), GRID, 1.0);
         svg.text((at, last + 16.0), 10.0, Anchor::Middle, INK, &format!("{tick}"));
     }
-    svg.text(((LEFT + WIDTH - RIGHT) / 2.0, last + 30.0), 10.0, Anchor::Middle, INK, "ms since device_add was sent");
+    svg.text(
+        ((LEFT + WIDTH - RIGHT) / 2.0, last + 30.0),
+        10.0,
+        Anchor::Middle,
+        INK,
+        "ms since device_add was sent",
+    );
     for (at, block) in plug.blocks.iter().enumerate() {
         bar(svg, block, (first + row(plug) * at as f64, row(plug)), &x, error);
     }

@@ -182,11 +182,7 @@ impl PlugTimes {
 }
 
 fn by(online: i128, ost: i128, error: i128) -> Option<By> {
-    if online + error < ost {
-        Some(By::Kernel)
-    } else {
-        (online - error > ost).then_some(By::UserSpace)
-    }
+    if online + error < ost { Some(By::Kernel) } else { (online - error > ost).then_some(By::UserSpace) }
 }
 
 fn narrow(ns: i128) -> i64 {

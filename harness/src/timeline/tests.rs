@@ -40,7 +40,8 @@ fn times_are_since_device_add_and_tell_who_onlined() {
         ],
     );
     let timeline = recorder.timeline(&[plug(begun, 1_000, 1_200, Some(4_000))], BLOCK).unwrap();
-    let block = |block, add, online, by| Block { block, add_ns: Some(add), online_ns: Some(online), by: Some(by) };
+    let block =
+        |block, add, online, by| Block { block, add_ns: Some(add), online_ns: Some(online), by: Some(by) };
     assert_eq!(
         timeline,
         Timeline {
@@ -50,10 +51,7 @@ fn times_are_since_device_add_and_tell_who_onlined() {
                 dimm: "a".into(),
                 answered_ns: 200,
                 ost_ns: Some(3_000),
-                blocks: vec![
-                    block(32, 1_000, 1_500, By::Kernel),
-                    block(33, 1_600, 4_000, By::UserSpace),
-                ],
+                blocks: vec![block(32, 1_000, 1_500, By::Kernel), block(33, 1_600, 4_000, By::UserSpace),],
             }],
         }
     );
@@ -62,7 +60,8 @@ fn times_are_since_device_add_and_tell_who_onlined() {
 #[test]
 fn what_is_too_close_to_tell_or_never_came_is_left_open() {
     let begun = Instant::now();
-    let recorder = recorder(begun, &[("add", 32, 1_002_000), ("online", 32, 1_004_995), ("add", 33, 1_002_100)]);
+    let recorder =
+        recorder(begun, &[("add", 32, 1_002_000), ("online", 32, 1_004_995), ("add", 33, 1_002_100)]);
     let plugs = recorder.timeline(&[plug(begun, 1_000, 1_200, Some(4_990))], BLOCK).unwrap().plugs;
     assert_eq!(plugs[0].blocks[0].by, None);
     assert_eq!((plugs[0].blocks[1].add_ns, plugs[0].blocks[1].online_ns), (Some(1_100), None));
@@ -73,7 +72,8 @@ fn what_is_too_close_to_tell_or_never_came_is_left_open() {
 #[test]
 fn a_replugged_dimm_does_not_inherit_events() {
     let begun = Instant::now();
-    let recorder = recorder(begun, &[("add", 32, 1_002_000), ("online", 32, 1_002_500), ("add", 32, 1_012_000)]);
+    let recorder =
+        recorder(begun, &[("add", 32, 1_002_000), ("online", 32, 1_002_500), ("add", 32, 1_012_000)]);
     let plugs = [plug(begun, 1_000, 1_200, Some(4_000)), plug(begun, 10_000, 10_100, Some(14_000))];
     let plugs = recorder.timeline(&plugs, BLOCK).unwrap().plugs;
     assert_eq!(plugs[0].blocks[0].online_ns, Some(1_500));
@@ -90,7 +90,8 @@ fn no_plug_or_no_clock_is_no_timeline() {
 #[test]
 fn the_drawing_has_every_plug_and_block_and_states_the_error() {
     let begun = Instant::now();
-    let recorder = recorder(begun, &[("add", 32, 1_002_000), ("online", 32, 1_002_500), ("add", 33, 1_002_000)]);
+    let recorder =
+        recorder(begun, &[("add", 32, 1_002_000), ("online", 32, 1_002_500), ("add", 33, 1_002_000)]);
     let timeline = recorder.timeline(&[plug(begun, 1_000, 1_200, Some(4_000))], BLOCK).unwrap();
     let svg = svg(&timeline, "zone/<x>@k");
     for part in ["memory32", "memory33", "zone/&lt;x&gt;@k", "never came online", "± 0.000 ms"] {
