@@ -66,9 +66,11 @@ pub enum Observation {
     },
     /// a program ended
     Exec(Exec),
-    /// quantities that must not drift, sampled after each round
+    /// quantities that must not drift, sampled after one in so many rounds
     Drift {
-        /// quantity -> value, of each round
+        /// rounds from sample to sample
+        every: u32,
+        /// quantity -> value, of each sample
         samples: Vec<BTreeMap<String, i64>>,
     },
     /// a deadline passed while the guest still answers
@@ -342,7 +344,7 @@ mod tests {
         for observation in [
             Observation::Settled(Box::new(settled)),
             Observation::Verified { name: "h".into(), pages: 3, wrong: 0 },
-            Observation::Drift { samples: vec![BTreeMap::from([("slab x".to_string(), -1)])] },
+            Observation::Drift { every: 4, samples: vec![BTreeMap::from([("slab x".to_string(), -1)])] },
         ] {
             assert_eq!(from_map(&to_map(&observation)).unwrap(), observation);
         }

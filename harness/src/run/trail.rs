@@ -81,7 +81,7 @@ fn outcome(observation: &Observation) -> Option<String> {
         Observation::File(f) => format!("{}: {:?}", f.path, f.value),
         Observation::Console { pattern, line } => format!("console {pattern:?}: {}", line.is_some()),
         Observation::Exec(e) => format!("{}: status {}, {}", e.program, e.status, e.timed_out),
-        Observation::Drift { samples } => format!("{} rounds", samples.len()),
+        Observation::Drift { every, samples } => format!("{} samples, one in {every} rounds", samples.len()),
         Observation::UserSpace(acted) => match (&acted.dimms, &acted.word) {
             (Some(dimms), Some(word)) => {
                 format!("udevd writes {word:?} to the blocks of {}", dimms.join(", "))

@@ -10,4 +10,4 @@ mod series;
 
 pub use back::back;
 pub use sample::{PATHS, SLABINFO, Sample, cache_names, settle};
-pub use series::{Short, WARM_UP, flat};
+pub use series::{Short, WARM_UP, flat, stride};

@@ -20,7 +20,7 @@ use super::sample::{Sample, TAKEN};
 use crate::finding::Finding;
 use std::collections::BTreeSet;
 
-/// Rounds that are not judged.
+/// Samples that are not judged.
 pub const WARM_UP: usize = 10;
 /// Samples that are needed after them.
 const LEAST: usize = 30;
@@ -32,6 +32,15 @@ const STEADY_OF_MANY: f64 = 0.6;
 /// See there.
 const MANY: usize = 200;
 
+/// Samples that are enough: of more rounds than that, only some are followed by one (taking it shrinks every slab cache,
+/// which costs as much as the round).
+const ENOUGH: u32 = 64;
+
+/// Of how many rounds one is followed by a sample: `rounds / ENOUGH`, at least 1.
+pub fn stride(rounds: u32) -> u32 {
+    (rounds / ENOUGH).max(1)
+}
+
 /// Too few samples for a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{have} samples are too few to tell a leak from noise, {need} are needed")]
@@ -42,11 +51,11 @@ pub struct Short {
     pub need: usize,
 }
 
-/// Leaks that the series of samples shows: one sample after each round, none left out.
+/// Leaks that the series of samples shows: one sample after `every` rounds, none left out.
 ///
 /// # Errors
 /// [`Short`] where there are too few samples: nothing can be said then, which is not the same as no leak.
-pub fn flat(series: &[Sample]) -> Result<Vec<Finding>, Short> {
+pub fn flat(series: &[Sample], every: u32) -> Result<Vec<Finding>, Short> {
     let need = WARM_UP + LEAST;
     if series.len() < need {
         return Err(Short { have: series.len(), need });
@@ -58,8 +67,10 @@ pub fn flat(series: &[Sample]) -> Result<Vec<Finding>, Short> {
         // a slab cache that is not there has no objects
         let values: Vec<f64> =
             steady.iter().map(|s| s.values.get(name).copied().unwrap_or(0) as f64).collect();
-        if let Some(per_round) = leak(&values, unit(name)) {
-            let seen = format!("{per_round:+.1} each round, over {} rounds", values.len());
+        let every = f64::from(every);
+        if let Some(growth) = leak(&values, unit(name) * every) {
+            let rounds = values.len() as f64 * every;
+            let seen = format!("{:+.1} each round, over {rounds} rounds", growth / every);
             let rule = "after each round of plug and unplug everything that it took has been given back";
             findings.push(Finding::new("drift.leak", name, "flat", seen, rule));
         }
@@ -72,7 +83,7 @@ fn unit(name: &str) -> f64 {
     if name == TAKEN || name.starts_with("slab ") { 1.0 } else { 4.0 }
 }
 
-/// Growth per round, if it is steady and matters.
+/// Growth from sample to sample, if it is steady and matters; `unit` is the least that matters.
 fn leak(values: &[f64], unit: f64) -> Option<f64> {
     let mut slopes = Vec::with_capacity(values.len() * values.len() / 2);
     let mut balance = 0.0;
@@ -134,7 +145,7 @@ mod tests {
     }
 
     fn names(series: &[Sample]) -> Vec<String> {
-        flat(series).unwrap().into_iter().map(|f| f.subject).collect()
+        flat(series, 1).unwrap().into_iter().map(|f| f.subject).collect()
     }
 
     const HEALTHY: [&str; 3] = ["5.10", "6.1", "6.12"];
@@ -151,7 +162,7 @@ mod tests {
     /// 6.18.15 loses 511 of every 512 pages of the map of 256 MiB on every unplug (39406c05f8f1 has the fix).
     #[test]
     fn a_lost_memory_map_is_found() {
-        let findings = flat(&with_leak(rounds("6.12"), TAKEN, 1022)).unwrap();
+        let findings = flat(&with_leak(rounds("6.12"), TAKEN, 1022), 1).unwrap();
         let [finding] = &findings[..] else { panic!("{findings:?}") };
         assert_eq!((finding.fact.as_str(), finding.subject.as_str()), ("drift.leak", TAKEN));
         assert!(finding.seen.starts_with("+102"), "{}", finding.seen);
@@ -200,7 +211,19 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_after_every_fourth_round_will_do() {
+        assert_eq!([1, 60, 127, 128, 256].map(stride), [1, 1, 1, 2, 4]);
+        let sample = |i: i64, leak: i64| Sample {
+            values: BTreeMap::from([("slab x".to_string(), 1000 + 4 * leak * i)]),
+        };
+        let series = |leak| (0..64).map(|i| sample(i, leak)).collect::<Vec<_>>();
+        assert_eq!(flat(&series(0), 4), Ok(Vec::new()));
+        let findings = flat(&series(1), 4).unwrap();
+        assert_eq!(findings[0].seen, "+1.0 each round, over 216 rounds");
+    }
+
+    #[test]
     fn too_few_samples_are_no_verdict() {
-        assert_eq!(flat(&rounds("6.12")[..39]), Err(Short { have: 39, need: 40 }));
+        assert_eq!(flat(&rounds("6.12")[..39], 1), Err(Short { have: 39, need: 40 }));
     }
 }

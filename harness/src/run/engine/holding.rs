@@ -88,16 +88,17 @@ impl Engine<'_> {
 
     pub(super) fn repeat(&mut self, repeat: &schema::Repeat) -> Result<(), Trouble> {
         let caches = if repeat.flat { self.guest.slab_caches(self.deadline(None)?)? } else { Vec::new() };
+        let every = crate::facts::drift::stride(repeat.times);
         let mut samples = Vec::new();
         for round in 1..=repeat.times {
             self.path.push(round.to_string());
             self.steps(&repeat.steps)?;
             self.path.pop();
-            if repeat.flat {
+            if repeat.flat && round % every == 0 {
                 samples.push(self.guest.sample(&caches, self.deadline(None)?)?);
             }
         }
-        if repeat.flat { self.observe(Observation::Drift { samples }) } else { Ok(()) }
+        if repeat.flat { self.observe(Observation::Drift { every, samples }) } else { Ok(()) }
     }
 
     pub(super) fn each(&mut self, each: &schema::Each) -> Result<(), Trouble> {

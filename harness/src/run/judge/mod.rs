@@ -136,7 +136,7 @@ impl Judge {
             Observation::Raced { settled, dimms } => state.raced(settled, dimms),
             Observation::UserSpace(acted) => state.user_space(context, acted),
             Observation::Blocks(blocks) => Ok(state.blocks(blocks)),
-            Observation::Drift { samples } => drift(samples),
+            Observation::Drift { every, samples } => drift(*every, samples),
             other => Ok(plain::judge(other)),
         }
     }
@@ -240,7 +240,7 @@ fn dimm(device: &Device, cold: bool) -> Dimm {
 }
 
 /// Leaks that samples of many rounds show.
-fn drift(samples: &[BTreeMap<String, i64>]) -> Judged {
+fn drift(every: u32, samples: &[BTreeMap<String, i64>]) -> Judged {
     let samples: Vec<Sample> = samples.iter().map(|values| Sample { values: values.clone() }).collect();
-    facts::drift::flat(&samples).map_err(JudgeError::Short)
+    facts::drift::flat(&samples, every).map_err(JudgeError::Short)
 }
