@@ -87,7 +87,7 @@ pub(super) fn regex(text: &str) -> Result<regex::Regex, String> {
     })
 }
 
-fn positive_size(text: &str) -> Result<u64, String> {
+pub(super) fn positive_size(text: &str) -> Result<u64, String> {
     units::size(text).and_then(|size| if size > 0 { Ok(size) } else { Err("a size of 0".into()) })
 }
 

@@ -1,7 +1,7 @@
 //! Steps and expectations of a case: names before their use, words that exist, texts that parse.
 
 use super::check::{Checker, bad_name, plug, regex};
-use super::schema::{Case, Each, Expect, Finish, Hold, Set, Start, Step, Write};
+use super::schema::{Case, Each, Expect, Finish, Hold, HoldKind, Load, Prove, Set, Start, Step, Write};
 use super::select::{Part, Selection, is_name};
 use super::{errno, units};
 use crate::policy::{BlockState, Zone};
@@ -19,7 +19,14 @@ const UDEVD: [&str; 5] = ["stop", "continue", "kill", "start", "trigger"];
 
 /// Checks all steps of a case.
 pub(super) fn check(c: &mut Checker, case: &Case) {
-    let mut names = Names { case, dimms: BTreeMap::new(), holds: Vec::new(), starts: Vec::new() };
+    let mut names = Names {
+        case,
+        dimms: BTreeMap::new(),
+        holds: Vec::new(),
+        begun: Vec::new(),
+        loads: Vec::new(),
+        starts: Vec::new(),
+    };
     for dimm in &case.machine.dimms {
         names
             .dimms
@@ -29,6 +36,9 @@ pub(super) fn check(c: &mut Checker, case: &Case) {
     for name in &names.starts {
         c.at("steps", |c| c.wrong(format!("{name} is started and never finished")));
     }
+    for name in &names.begun {
+        c.at("steps", |c| c.wrong(format!("hold {name} is begun and never waited for")));
+    }
 }
 
 /// Names that are known at a step.
@@ -36,6 +46,9 @@ struct Names<'a> {
     case: &'a Case,
     dimms: BTreeMap<String, Dimm>,
     holds: Vec<String>,
+    /// holds that were only begun
+    begun: Vec<String>,
+    loads: Vec<String>,
     starts: Vec<String>,
 }
 
@@ -69,9 +82,22 @@ impl Names<'_> {
             Step::Finish(f) => c.at("finish", |c| self.finish(c, f)),
             Step::Hold(h) => c.at("hold", |c| self.hold(c, h)),
             Step::Release(r) => c.at("release", |c| match self.holds.iter().position(|h| *h == r.name) {
+                Some(_) if self.begun.contains(&r.name) => {
+                    c.at("name", |c| c.wrong(format!("{} is only begun: `held` waits for it", r.name)));
+                }
                 Some(index) => drop(self.holds.remove(index)),
                 None => c.at("name", |c| c.wrong(format!("nothing is held as {}", r.name))),
             }),
+            Step::Held(r) => c.at("held", |c| match self.begun.iter().position(|h| *h == r.name) {
+                Some(index) => drop(self.begun.remove(index)),
+                None => c.at("name", |c| c.wrong(format!("no hold is begun as {}", r.name))),
+            }),
+            Step::Load(l) => c.at("load", |c| self.load(c, l)),
+            Step::End(e) => c.at("end", |c| match self.loads.iter().position(|l| *l == e.name) {
+                Some(index) => drop(self.loads.remove(index)),
+                None => c.at("name", |c| c.wrong(format!("no load is named {}", e.name))),
+            }),
+            Step::Prove(p) => c.at("prove", |c| self.prove(c, p)),
             Step::Exec(e) => c.at("exec", |c| {
                 if e.program.is_empty() || e.program.starts_with('/') {
                     c.at("program", |c| c.wrong("want a file's path relative to the case file"));
@@ -201,6 +227,81 @@ impl Names<'_> {
             c.at("name", |c| c.wrong(format!("{} is not released yet", h.name)));
         } else {
             self.holds.push(h.name.clone());
+            if h.begin {
+                self.begun.push(h.name.clone());
+            }
+        }
+        if let Some(pace) = &h.pace {
+            c.ok("pace", super::check::positive_size(pace));
+            if !matches!(h.kind, HoldKind::Anonymous | HoldKind::Mlocked) {
+                c.at("pace", |c| c.wrong("only anonymous and mlocked memory is taken at a pace"));
+            }
+        }
+        if h.begin && h.reaches.is_some() {
+            c.at("reaches", |c| c.wrong("what is only begun has not taken its pages yet"));
+        }
+    }
+
+    fn load(&mut self, c: &mut Checker, l: &Load) {
+        if !is_name(&l.name) {
+            c.at("name", |c| c.wrong(bad_name(&l.name)));
+        } else if self.loads.contains(&l.name) {
+            c.at("name", |c| c.wrong(format!("{} is not ended yet", l.name)));
+        } else {
+            self.loads.push(l.name.clone());
+        }
+        let kinds = [l.cpu.is_some(), l.forks.is_some(), l.uevents.is_some(), l.stress.is_some()];
+        if kinds.iter().filter(|k| **k).count() != 1 {
+            return c.wrong("want exactly one of cpu, forks, uevents and stress");
+        }
+        for (key, count) in [("cpu", &l.cpu), ("forks", &l.forks)] {
+            if count.as_ref().and_then(|n| c.ok(key, units::number(n))) == Some(0) {
+                c.at(key, |c| c.wrong("no process"));
+            }
+        }
+        if let Some(storm) = &l.uevents {
+            c.at("uevents", |c| {
+                self.selection(c, "blocks", &storm.blocks);
+                if storm.per_second == 0 {
+                    c.at("per_second", |c| c.wrong("no event"));
+                }
+            });
+            if l.nice != 0 || l.memory_max.is_some() {
+                c.wrong("uevents come from the agent: no nice, no memory_max");
+            }
+        }
+        if let Some(args) = &l.stress {
+            let mut words = args.split_whitespace();
+            if !words.clone().any(|w| w.starts_with("--")) {
+                c.at("stress", |c| c.wrong("want options of stress-ng (--vm 2)"));
+            }
+            if words.any(|w| ["-t", "--timeout", "--background", "--daemon"].contains(&w)) {
+                c.at("stress", |c| c.wrong("the load ends when the case says so: no timeout, no background"));
+            }
+        }
+        if !(-20..=19).contains(&l.nice) {
+            c.at("nice", |c| c.wrong("want -20 to 19"));
+        }
+        if let Some(limit) = &l.memory_max {
+            c.ok("memory_max", super::check::positive_size(limit));
+        }
+    }
+
+    fn prove(&self, c: &mut Checker, p: &Prove) {
+        if p.load.is_none() && p.running.is_none() && p.pressure.is_none() && p.free.is_none() {
+            c.wrong("want load, running, pressure or free");
+        }
+        if let Some(name) = p.load.as_ref().filter(|name| !self.loads.contains(name)) {
+            c.at("load", |c| c.wrong(format!("no load is named {name}")));
+        }
+        if let Some(running) = &p.running {
+            c.ok("running", units::number(running));
+        }
+        if let Some(free) = &p.free {
+            c.ok("free", units::size(free));
+        }
+        if let Some(time) = &p.within {
+            c.ok("within", units::duration(time));
         }
     }
 

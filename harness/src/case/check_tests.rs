@@ -190,6 +190,46 @@ fn blocks_and_words() {
 }
 
 #[test]
+fn loads() {
+    let kinds = "want exactly one of cpu, forks, uevents and stress";
+    assert_steps(&[
+        ("load: { name: l }", &format!("11: {kinds}")),
+        ("load: { name: l, cpu: \"1\", forks: \"1\" }", &format!("11: {kinds}")),
+        ("load: { name: l, cpu: \"0\" }", "27: no process"),
+        ("load: { name: l, cpu: many }", "27: not a number: \"many\""),
+        ("load: { name: l, cpu: \"1\", nice: 20 }", "38: want -20 to 19"),
+        ("load: { name: l, cpu: \"1\", memory_max: \"0\" }", "44: a size of 0"),
+        ("load: { name: l, uevents: { blocks: b, per_second: 9 } }", "41: no DIMM b is plugged before"),
+        ("load: { name: l, uevents: { blocks: a, per_second: 0 } }", "56: no event"),
+        (
+            "load: { name: l, uevents: { blocks: a, per_second: 9 }, nice: 1 }",
+            "11: uevents come from the agent: no nice, no memory_max",
+        ),
+        ("load: { name: l, stress: hard }", "30: want options of stress-ng (--vm 2)"),
+        (
+            "load: { name: l, stress: \"--vm 1 -t 5\" }",
+            "30: the load ends when the case says so: no timeout, no background",
+        ),
+        ("end: { name: l }", "18: no load is named l"),
+        ("prove: {}", "12: want load, running, pressure or free"),
+        ("prove: { load: l }", "20: no load is named l"),
+        ("prove: { running: few }", "23: not a number: \"few\""),
+        ("prove: { free: lots }", "20: not a size: \"lots\" (want for example 512M or 2G)"),
+        ("held: { name: h }", "19: no hold is begun as h"),
+        (
+            "hold: { name: h, kind: tmpfs, size: 1M, pace: 1M }",
+            "51: only anonymous and mlocked memory is taken at a pace",
+        ),
+        (
+            "hold: { name: h, kind: tmpfs, size: 1M, begin: true, reaches: a }",
+            "67: what is only begun has not taken its pages yet & 4:3: hold h is begun and never waited for",
+        ),
+    ]);
+    let twice = "steps:\n  - load: { name: l, cpu: \"1\" }\n  - load: { name: l, cpu: \"1\" }";
+    assert_mistakes(&[(twice, "5:19: l is not ended yet")]);
+}
+
+#[test]
 fn what_is_started_is_finished() {
     let plug = "steps:\n  - plug: { dimm: a, size: 384M }\n";
     assert_mistakes(&[

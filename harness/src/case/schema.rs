@@ -141,8 +141,16 @@ pub enum Step {
     Finish(Finish),
     /// take memory and keep it
     Hold(Hold),
+    /// wait until a `hold` that was only begun has taken all
+    Held(Release),
     /// give back what a `hold` holds, after checking its content
     Release(Release),
+    /// start something that keeps the guest busy, and wait until it does
+    Load(Load),
+    /// end a load, and see that nothing of it is left
+    End(End),
+    /// a load must be in force now (else ERROR: the case shows nothing)
+    Prove(Prove),
     /// run a program in the guest
     Exec(Exec),
     /// do something to udevd: stop and continue (signals), kill, start, trigger (udevadm trigger --action=add)
@@ -314,8 +322,14 @@ pub struct Hold {
     pub name: String,
     /// anonymous, mlocked, tmpfs, slab, page-tables, pipe, huge, hugetlb, mergeable, spliced
     pub kind: HoldKind,
-    /// how much: `200M`, or a share of MemFree at that moment: `60%`
+    /// how much: `200M`, a share of MemFree at that moment (`60%`), or all of it but some (`free-40M`; `available-40M`)
     pub size: String,
+    /// take so much in a second (`20M`; anonymous and mlocked only)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<String>,
+    /// do not wait until all is taken: the next steps come meanwhile, until `held` waits for it
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begin: bool,
     /// keep writing to it
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub busy: bool,
@@ -356,6 +370,99 @@ pub enum HoldKind {
 pub struct Release {
     /// its name
     pub name: String,
+}
+
+/// A load: exactly one of `cpu`, `forks`, `uevents` and `stress`. It is stopped while the guest's state is read, so that
+/// every fact is judged as in a guest at rest, and goes on at once. It ends with the scenario at the latest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// its name
+    pub name: String,
+    /// so many processes that compute all the time
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// so many processes that start programs without end, one after the other
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forks: Option<String>,
+    /// uevents without end
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uevents: Option<Storm>,
+    /// arguments of stress-ng, without a time limit (`--vm 2 --vm-bytes 60%`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stress: Option<String>,
+    /// nice value
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nice: i32,
+    /// it runs in a memory cgroup of its own with this `memory.max` (`64M`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<String>,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+/// Synthetic `change` events (Documentation/ABI/testing/sysfs-uevent).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Storm {
+    /// of which blocks, as in `set`; those that are there when it starts
+    pub blocks: String,
+    /// how many in a second at most
+    pub per_second: u32,
+}
+
+/// End of a load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// its name
+    pub name: String,
+}
+
+/// What a load must do to the guest now; at least one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prove {
+    /// this load works: its processes want processors, children are started, events are sent, stress-ng has used time
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<String>,
+    /// so many tasks run or wait for a processor at least (/proc/loadavg)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// tasks are held up by lack of it: the total of `some` in /proc/pressure grows by 10 ms
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressure>,
+    /// MemFree is this at most
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free: Option<String>,
+    /// how long to wait for it; default 30s
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+}
+
+/// Files in /proc/pressure (Documentation/accounting/psi.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pressure {
+    /// processors
+    Cpu,
+    /// memory
+    Memory,
+    /// storage
+    Io,
+}
+
+impl Pressure {
+    /// File name.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Io => "io",
+        }
+    }
 }
 
 /// A program to run.

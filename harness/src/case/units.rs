@@ -36,10 +36,20 @@ pub enum Amount {
     Bytes(u64),
     /// percent of MemFree, 1 to 100
     Percent(u64),
+    /// MemFree but for so many bytes
+    FreeBut(u64),
+    /// MemAvailable but for so many bytes
+    AvailableBut(u64),
 }
 
-/// `200M` or `60%`.
+/// `200M`, `60%`, `free-40M` or `available-40M`.
 pub fn amount(text: &str) -> Result<Amount, String> {
+    if let Some(rest) = text.strip_prefix("free-") {
+        return size(rest).map(Amount::FreeBut);
+    }
+    if let Some(rest) = text.strip_prefix("available-") {
+        return size(rest).map(Amount::AvailableBut);
+    }
     match text.strip_suffix('%') {
         Some(number) => digits(number)
             .filter(|percent| (1..=100).contains(percent))
@@ -88,6 +98,9 @@ mod tests {
         assert!(duration("5").is_err() && duration("0s").is_err() && duration("s").is_err());
         assert_eq!(amount("60%"), Ok(Amount::Percent(60)));
         assert_eq!(amount("1M"), Ok(Amount::Bytes(1 << 20)));
+        assert_eq!(amount("free-40M"), Ok(Amount::FreeBut(40 << 20)));
+        assert_eq!(amount("available-0"), Ok(Amount::AvailableBut(0)));
+        assert!(amount("free").is_err() && amount("free-").is_err() && amount("free+1M").is_err());
         assert!(amount("0%").is_err() && amount("101%").is_err() && amount("%").is_err());
         assert_eq!(address("0x140000000"), Ok(0x1_4000_0000));
         assert!(address("140000000").is_err() && address("0x").is_err() && address("0x-1").is_err());

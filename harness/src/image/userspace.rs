@@ -151,7 +151,7 @@ impl<'a> Closure<'a> {
     }
 
     /// The package that has a library which one of `package` needs, and its content: among those that are here, else
-    /// among the libraries that `package` depends on, those first whose names are like the library's.
+    /// among all that `package` depends on (zlib1g has a library too), those first whose names are like the library's.
     fn find(&mut self, package: &str, soname: &str) -> Result<(String, Vec<u8>), KernelError> {
         if let Some(found) =
             self.packages.iter().find_map(|(name, p)| Some((name.clone(), library(&p.files, soname)?)))
@@ -160,7 +160,7 @@ impl<'a> Closure<'a> {
         }
         let depends = self.packages.get(package).map(|p| p.stanza.depends.clone()).unwrap_or_default();
         let mut depends: Vec<String> =
-            depends.into_iter().filter(|d| d.starts_with("lib") && !self.packages.contains_key(d)).collect();
+            depends.into_iter().filter(|d| !self.packages.contains_key(d)).collect();
         depends.sort_by_key(|d| std::cmp::Reverse(likeness(d, soname)));
         depends.dedup();
         for depend in depends {

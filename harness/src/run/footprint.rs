@@ -22,7 +22,7 @@ pub fn bytes(host: &Host, planned: &Planned) -> u64 {
     case.machine.dimms.iter().for_each(|dimm| wants.dimm(&dimm.dimm, &dimm.size));
     wants.steps(&case.steps);
     let dimms: u64 = wants.dimms.values().sum();
-    let percent = (base + dimms) / 100 * wants.percent;
+    let percent = (base + dimms) / 100 * wants.percent.min(100);
     base + dimms.min(dimms / MAP + wants.held + percent) + QEMU
 }
 
@@ -47,10 +47,12 @@ impl Wants {
                 Step::Hold(hold) => match units::amount(&hold.size) {
                     Ok(Amount::Bytes(bytes)) => self.held += bytes,
                     Ok(Amount::Percent(percent)) => self.percent += percent,
+                    Ok(Amount::FreeBut(_) | Amount::AvailableBut(_)) => self.percent = 100,
                     Err(_) => {}
                 },
                 // A program may touch all there is.
                 Step::Exec(_) => self.percent = 100,
+                Step::Load(load) if load.stress.is_some() => self.percent = 100,
                 Step::Repeat(repeat) => self.steps(&repeat.steps),
                 Step::Each(each) => {
                     for number in each.numbers().into_iter().flatten() {

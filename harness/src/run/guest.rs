@@ -253,15 +253,9 @@ impl Guest {
         self.ask(Ask::Interrupt { job }, Deadline::within(Duration::from_secs(30))).map(drop)
     }
 
-    /// MemFree in bytes.
-    pub fn mem_free(&self, deadline: Deadline) -> Result<u64, Trouble> {
-        let text = match self.read("/proc/meminfo", deadline)? {
-            Value::Text(text) => text,
-            Value::Errno(errno) => return Err(Trouble::Error(format!("/proc/meminfo: errno {errno}"))),
-        };
-        let free =
-            text.lines().find_map(|l| l.strip_prefix("MemFree:")?.trim().strip_suffix(" kB")?.parse().ok());
-        free.map(|kib: u64| kib * 1024).ok_or_else(|| Trouble::Error("no MemFree in /proc/meminfo".into()))
+    /// MemFree and MemAvailable in bytes.
+    pub fn free(&self, deadline: Deadline) -> Result<super::proof::Free, Trouble> {
+        super::proof::Free::parse(&self.text("/proc/meminfo", deadline)?).map_err(Trouble::Error)
     }
 
     /// Page frames that back a hold.
@@ -382,16 +376,12 @@ impl Guest {
 
     /// Starts a program of the guest's user space, for as long as the scenario may take.
     pub fn start_program(&self, argv: &[&str], manner: &Manner, deadline: Deadline) -> Result<u64, Trouble> {
-        let argv = argv.iter().map(|a| (*a).to_string()).collect();
-        // udevd writes to the console's log otherwise.
-        let env = [("PATH", "/usr/bin"), ("SYSTEMD_LOG_TARGET", "console"), ("SYSTEMD_LOG_LEVEL", "info")];
-        let env = env.map(|(k, v)| (k.to_string(), v.to_string())).into();
-        self.start(Job::Exec { argv, env, timeout_ms: LONG_MS, manner: manner.clone() }, deadline)
+        self.start(program(argv.iter().map(|a| (*a).to_string()).collect(), manner.clone()), deadline)
     }
 
-    /// Sends a signal to a program; false where it has ended.
-    pub fn signal(&self, job: u64, signal: i32, deadline: Deadline) -> Result<bool, Trouble> {
-        Ok(self.try_ask(Ask::Signal { job, signal }, deadline)?.is_ok())
+    /// Sends a signal to a program, or to all of its group; false where it has ended.
+    pub fn signal(&self, job: u64, signal: i32, group: bool, deadline: Deadline) -> Result<bool, Trouble> {
+        Ok(self.try_ask(Ask::Signal { job, signal, group }, deadline)?.is_ok())
     }
 
     /// Number of a program's process; `None` where it has ended, or not begun.
@@ -428,20 +418,30 @@ impl Guest {
         }
     }
 
-    /// Names of all processes, by number.
-    pub fn processes(&self, deadline: Deadline) -> Result<BTreeMap<i32, String>, Trouble> {
-        let names = match self.ask(Ask::List { path: "/proc".into() }, deadline)? {
-            Answer::Names(names) => names,
-            other => return Err(odd("names", &other)),
-        };
-        let mut found = BTreeMap::new();
-        for pid in names.iter().filter_map(|name| name.parse::<i32>().ok()) {
-            // One that has ended in between is none.
-            if let Value::Text(name) = self.read(&format!("/proc/{pid}/comm"), deadline)? {
-                found.insert(pid, name.trim_end().to_string());
-            }
+    /// All processes but kernel threads, by number.
+    pub fn processes(&self, deadline: Deadline) -> Result<Vec<wire::Process>, Trouble> {
+        match self.ask(Ask::Processes, deadline)? {
+            Answer::Processes(all) => Ok(all),
+            other => Err(odd("processes", &other)),
         }
-        Ok(found)
+    }
+
+    /// Makes a cgroup for memory, with its limits.
+    pub fn cgroup(
+        &self,
+        name: &str,
+        limits: BTreeMap<String, String>,
+        deadline: Deadline,
+    ) -> Result<(), Trouble> {
+        self.ask(Ask::Cgroup { name: name.into(), limits }, deadline).map(drop)
+    }
+
+    /// A file that is there on every kernel that a case applies to.
+    pub fn text(&self, path: &str, deadline: Deadline) -> Result<String, Trouble> {
+        match self.read(path, deadline)? {
+            Value::Text(text) => Ok(text),
+            Value::Errno(errno) => Err(Trouble::Error(format!("{path}: errno {errno}"))),
+        }
     }
 
     /// Ok if the guest still answers.
@@ -449,6 +449,14 @@ impl Guest {
         let deadline = Deadline::within(Duration::from_secs(20).mul_f64(scale));
         self.ask(Ask::Read { path: "/proc/uptime".into() }, deadline).map(drop)
     }
+}
+
+/// A program of the guest's user space, for as long as the scenario may take.
+pub(super) fn program(argv: Vec<String>, manner: Manner) -> Job {
+    // udevd writes to the console's log otherwise.
+    let env = [("PATH", "/usr/bin"), ("SYSTEMD_LOG_TARGET", "console"), ("SYSTEMD_LOG_LEVEL", "info")];
+    let env = env.map(|(k, v)| (k.to_string(), v.to_string())).into();
+    Job::Exec { argv, env, timeout_ms: LONG_MS, manner }
 }
 
 fn vm_plug(plug: &schema::Plug) -> Result<vm::Plug, Trouble> {

@@ -17,6 +17,7 @@ pub mod observation;
 mod plain;
 pub mod plan;
 pub mod probe;
+pub mod proof;
 mod put;
 pub mod rejudge;
 mod scan;

@@ -48,6 +48,10 @@ pub enum Observation {
         /// pages with wrong content
         wrong: u64,
     },
+    /// memory is held: so much was asked for, and so much was free before
+    Held(Held),
+    /// a load began, was proved to be in force, or ended
+    Load(Load),
     /// a holder died
     HolderDied {
         /// name of the hold
@@ -268,6 +272,46 @@ pub struct File {
     pub want: Option<String>,
     /// wanted errno
     pub want_errno: Option<i32>,
+}
+
+/// Memory that is held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// name of the hold
+    pub name: String,
+    /// what the case says: `free-40M`
+    pub size: String,
+    /// MemFree before, in bytes
+    pub free: u64,
+    /// MemAvailable before, in bytes
+    pub available: u64,
+    /// what that made, in bytes
+    pub asked: u64,
+    /// what is held, in bytes
+    pub bytes: u64,
+}
+
+/// A load, for the record: it is never judged. One that is not in force is an ERROR.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// its name; none: a proof of the guest as a whole
+    pub name: Option<String>,
+    /// what of it
+    pub phase: Phase,
+    /// figures by which that was seen, before and after where they grew
+    pub figures: BTreeMap<String, String>,
+}
+
+/// What happened to a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// it was started and is in force
+    Begun,
+    /// it is in force
+    Proved,
+    /// it was ended, and nothing of it is left
+    Ended,
 }
 
 /// A program's end.

@@ -3,6 +3,7 @@
 use super::boot::Dead;
 use super::host::Host;
 use crate::case::requires::ConfigLookup;
+use crate::case::schema::Step;
 use crate::case::{Chosen, Scenario, applies};
 use crate::image::Part;
 use crate::kernel::Kernel;
@@ -47,14 +48,26 @@ impl Planned {
 
     /// Parts of user space that its guest needs.
     pub fn parts(&self) -> Vec<Part> {
-        let udev = self.scenario.case.udev.as_ref().map(|_| Part::Udev);
-        udev.into_iter().collect()
+        let case = &self.scenario.case;
+        let udev = case.udev.as_ref().map(|_| Part::Udev);
+        let stress = stresses(&case.steps).then_some(Part::StressNg);
+        udev.into_iter().chain(stress).collect()
     }
 
     /// A command that repeats it.
     pub fn repeat_line(&self, host: &Host) -> String {
         format!("memhp run{} '{}'", host.repeat_options, self.id)
     }
+}
+
+/// Does one of these steps start stress-ng?
+fn stresses(steps: &[Step]) -> bool {
+    steps.iter().any(|step| match step {
+        Step::Load(load) => load.stress.is_some(),
+        Step::Repeat(repeat) => stresses(&repeat.steps),
+        Step::Each(each) => stresses(&each.steps),
+        _ => false,
+    })
 }
 
 /// What is chosen, with what each scenario needs; sorted by id.

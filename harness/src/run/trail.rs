@@ -77,6 +77,9 @@ fn outcome(observation: &Observation) -> Option<String> {
         Observation::Raced { dimms, .. } => format!("races of {dimms:?} are over"),
         Observation::Blocks(b) => format!("blocks {:?} looked at", b.blocks),
         Observation::Verified { name, wrong, .. } => format!("{name} checked: {wrong} pages wrong"),
+        // How much was free is another number in every run.
+        Observation::Held(held) => format!("{} of {} is held", held.size, held.name),
+        Observation::Load(load) => format!("load {:?}: {:?}", load.name, load.phase),
         Observation::HolderDied { name, .. } => format!("the holder of {name} died"),
         Observation::File(f) => format!("{}: {:?}", f.path, f.value),
         Observation::Console { pattern, line } => format!("console {pattern:?}: {}", line.is_some()),

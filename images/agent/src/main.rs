@@ -4,6 +4,7 @@
 //! It must not end, or the kernel panics and gets the blame: what goes wrong is said on the console, and the guest is
 //! switched off.
 
+mod burn;
 mod children;
 mod files;
 mod fresh;
@@ -15,6 +16,7 @@ mod manner;
 mod outbox;
 mod pageflags;
 mod port;
+mod processes;
 mod serve;
 mod setup;
 #[allow(unsafe_code)]
@@ -33,6 +35,11 @@ fn main() {
     if let [_, mode, what] = args.as_slice() {
         if mode == "hold" && setup::marked() == Ok(true) {
             std::process::exit(hold::run(what));
+        }
+    }
+    if let [_, mode, kind, count] = args.as_slice() {
+        if mode == "burn" && setup::marked() == Ok(true) {
+            std::process::exit(burn::run(kind, count));
         }
     }
     if let [_, mode, manner, program @ ..] = args.as_slice() {

@@ -28,8 +28,10 @@ pub(crate) fn take(manner: &Manner) -> Result<(), String> {
     if let Some(adj) = manner.oom_score_adj {
         write("/proc/self/oom_score_adj", &adj.to_string())?;
     }
-    if manner.nice != 0 {
-        rustix::process::setpriority_process(None, manner.nice).map_err(|e| format!("setpriority: {e}"))?;
-    }
-    Ok(())
+    nice(manner.nice)
+}
+
+/// Sets the nice value of the calling thread: to Linux, threads have one each.
+pub(crate) fn nice(value: i32) -> Result<(), String> {
+    rustix::process::setpriority_process(None, value).map_err(|e| format!("setpriority: {e}"))
 }

@@ -9,6 +9,7 @@ use crate::job::{Command, Jobs, Means};
 use crate::outbox::{Outbox, failed, io_failed, now_ns, refused};
 use crate::pageflags;
 use crate::port::Port;
+use crate::processes;
 use crate::sys;
 use crate::uevent::Uevents;
 use crate::watch::Watcher;
@@ -154,7 +155,8 @@ impl Agent {
             Ask::Release { job } => self.jobs.command(job, id, Command::Release).map(|()| Reply::Later),
             Ask::Verify { job } => self.jobs.command(job, id, Command::Verify).map(|()| Reply::Later),
             Ask::Frames { job } => self.jobs.command(job, id, Command::Frames).map(|()| Reply::Later),
-            Ask::Signal { job, signal } => self.jobs.program(job)?.signal(signal).map(done),
+            Ask::Signal { job, signal, group } => self.jobs.program(job)?.signal(signal, group).map(done),
+            Ask::Processes => Ok(Reply::Now(Answer::Processes(processes::all(&mut self.reader)?))),
             Ask::Process { job } => self.jobs.program(job)?.pid().map(|pid| Reply::Now(Answer::Process(pid))),
             Ask::Cgroup { name, limits } => files::cgroup(&name, &limits).map(done),
             Ask::ScanPages { pfn, count } => {

@@ -75,13 +75,17 @@ fn make_nodes() -> Result<(), String> {
     Ok(())
 }
 
-/// Keeps the agent out of the way of the OOM killer, and its memory in place.
+/// Nice value of the agent's threads: what loads the guest must not keep it from answering. What it starts has its own.
+pub(crate) const NICE: i32 = -20;
+
+/// Keeps the agent out of the way of the OOM killer, its memory in place, and a processor within its reach.
 ///
 /// The heap is taken now and kept. Pages are locked once they are there: locking the whole address space ahead
 /// would fill every thread's stack.
 pub(crate) fn protect() -> Result<(), String> {
     let path = "/proc/self/oom_score_adj";
     std::fs::write(path, "-1000").map_err(|e| format!("write {path}: {e}"))?;
+    crate::manner::nice(NICE)?;
     crate::sys::keep_heap();
     drop(std::hint::black_box(vec![1u8; HEAP]));
     mlockall(MlockAllFlags::CURRENT).map_err(|e| format!("mlockall: {e}"))?;

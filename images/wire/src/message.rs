@@ -166,7 +166,12 @@ pub enum Ask {
         job: u64,
         /// its number
         signal: i32,
+        /// to all processes of its group, not to the program alone
+        #[serde(default)]
+        group: bool,
     },
+    /// All processes but kernel threads.
+    Processes,
     /// Number of the process of a job of kind [`Job::Exec`]; refused where it has ended.
     Process {
         /// the job
@@ -251,6 +256,9 @@ pub struct Hold {
     /// cgroup below the root that the holding process starts in
     #[serde(default)]
     pub cgroup: Option<String>,
+    /// take no more than so many bytes in a second (anonymous memory only)
+    #[serde(default)]
+    pub pace: Option<u64>,
 }
 
 /// Kinds of memory, by what the kernel can do with them when a block goes offline.
@@ -346,6 +354,23 @@ pub enum Answer {
     Frames(Vec<(u64, u64)>),
     /// to [`Ask::Process`]
     Process(i32),
+    /// to [`Ask::Processes`], by number
+    Processes(Vec<Process>),
+}
+
+/// A process, as /proc/PID/stat has it (proc(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// its number
+    pub pid: i32,
+    /// its name
+    pub name: String,
+    /// `R`, `S`, `D`, `T`, `Z`, ...
+    pub state: char,
+    /// its process group
+    pub group: i32,
+    /// processor time in ticks (1/100 s), its own and that of the children it has waited for
+    pub ticks: u64,
 }
 
 /// How a job ended.

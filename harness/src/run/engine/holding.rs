@@ -1,39 +1,69 @@
 //! Steps that hold memory, run programs and repeat steps.
 
+use super::super::proof::Free;
 use super::*;
+
+/// A hold that has not taken all yet.
+#[derive(Debug)]
+pub(super) struct Begun {
+    job: u64,
+    size: String,
+    free: Free,
+    asked: u64,
+}
 
 impl Engine<'_> {
     pub(super) fn hold(&mut self, hold: &schema::Hold) -> Result<(), Trouble> {
         let deadline = self.deadline(Some("120s"))?;
-        let bytes = match units::amount(&hold.size).map_err(Trouble::Error)? {
-            Amount::Bytes(bytes) => bytes,
-            Amount::Percent(percent) => self.guest.mem_free(deadline)? / 100 * percent,
-        };
+        let free = self.guest.free(deadline)?;
+        let amount = units::amount(&hold.size).map_err(Trouble::Error)?;
+        let none = || Trouble::Error(format!("hold {}: {} is nothing: {free:?}", hold.name, hold.size));
+        let asked = asked(amount, free).ok_or_else(none)?;
+        let pace = hold.pace.as_deref().map(units::size).transpose().map_err(Trouble::Error)?;
         let job = Job::Hold(wire::Hold {
             kind: kind_of(hold.kind),
-            bytes,
+            bytes: asked,
             seed: self.seed,
             oom_score_adj: 0,
             busy: hold.busy,
             cgroup: None,
+            pace,
         });
-        let id = self.guest.start(job, deadline)?;
-        let end = self.guest.wait_job(id, deadline)?;
-        match end.result {
-            Ok(JobOutcome::Held { bytes: held, .. }) if held >= bytes => {}
-            Ok(other) => {
-                return Err(Trouble::Error(format!(
-                    "hold {}: asked {bytes} bytes, got {other:?}",
-                    hold.name
-                )));
-            }
-            Err(failure) => return Err(Trouble::Error(format!("hold {}: {}", hold.name, failure.why))),
+        let job = self.guest.start(job, deadline)?;
+        self.begun.insert(hold.name.clone(), Begun { job, size: hold.size.clone(), free, asked });
+        if hold.begin {
+            return Ok(());
         }
-        self.holds.insert(hold.name.clone(), id);
+        self.taken(&hold.name, deadline)?;
         if let Some(reaches) = &hold.reaches {
-            self.reaches(&hold.name, id, reaches, deadline)?;
+            self.reaches(&hold.name, job, reaches, deadline)?;
         }
         self.settle()
+    }
+
+    pub(super) fn held(&mut self, name: &str) -> Result<(), Trouble> {
+        let deadline = self.deadline(Some("120s"))?;
+        self.taken(name, deadline)?;
+        self.settle()
+    }
+
+    /// Waits until a hold has all that it asked for. Death is a fact about the kernel, every other failure the test's.
+    fn taken(&mut self, name: &str, deadline: Deadline) -> Result<(), Trouble> {
+        let unknown = || Trouble::Error(format!("no hold is begun as {name}"));
+        let Begun { job, size, free, asked } = self.begun.remove(name).ok_or_else(unknown)?;
+        let name = name.to_string();
+        match self.guest.wait_job(job, deadline)?.result {
+            Ok(JobOutcome::Held { bytes, .. }) if bytes >= asked => {
+                self.holds.insert(name.clone(), job);
+                let (free, available) = (free.free, free.available);
+                self.observe(Observation::Held(Held { name, size, free, available, asked, bytes }))
+            }
+            Ok(other) => Err(Trouble::Error(format!("hold {name}: asked {asked} bytes, got {other:?}"))),
+            Err(failure) if failure.why.contains("was killed by signal 9") => {
+                self.observe(Observation::HolderDied { name, why: failure.why })
+            }
+            Err(failure) => Err(Trouble::Error(format!("hold {name}: {}", failure.why))),
+        }
     }
 
     pub(super) fn reaches(
@@ -112,6 +142,17 @@ impl Engine<'_> {
     }
 }
 
+/// Bytes of an amount, with so much free; `None` where that is nothing.
+fn asked(amount: Amount, free: Free) -> Option<u64> {
+    let bytes = match amount {
+        Amount::Bytes(bytes) => bytes,
+        Amount::Percent(percent) => free.free / 100 * percent,
+        Amount::FreeBut(rest) => free.free.checked_sub(rest)?,
+        Amount::AvailableBut(rest) => free.available.checked_sub(rest)?,
+    };
+    (bytes > 0).then_some(bytes)
+}
+
 fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
     match kind {
         schema::HoldKind::Anonymous => wire::HoldKind::Anonymous,
@@ -124,5 +165,18 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::Hugetlb => wire::HoldKind::Hugetlb,
         schema::HoldKind::Spliced => wire::HoldKind::Spliced,
         schema::HoldKind::Mergeable => wire::HoldKind::Mergeable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_of_what_is_free() {
+        let free = Free { free: 1000, available: 800 };
+        let asked = |text: &str| asked(units::amount(text).unwrap(), free);
+        assert_eq!(["5", "50%", "free-40", "available-300"].map(asked), [5, 500, 960, 500].map(Some));
+        assert_eq!(["0", "free-1000", "free-1001", "available-801"].map(asked), [None; 4]);
     }
 }

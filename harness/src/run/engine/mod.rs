@@ -4,6 +4,7 @@
 
 mod expecting;
 mod holding;
+mod loads;
 mod plugging;
 mod udevd;
 mod writing;
@@ -70,6 +71,9 @@ pub struct Engine<'a> {
     scanned: BTreeMap<u32, String>,
     udev: Option<udevd::Udevd>,
     times: Recorder,
+    /// holds that were only begun
+    begun: BTreeMap<String, holding::Begun>,
+    loads: BTreeMap<String, loads::Load>,
     /// every difference that was found
     pub findings: Vec<Finding>,
     /// outcome of each unplug
@@ -97,6 +101,8 @@ impl<'a> Engine<'a> {
             scanned: BTreeMap::new(),
             udev: None,
             times: Recorder::default(),
+            begun: BTreeMap::new(),
+            loads: BTreeMap::new(),
             findings: Vec::new(),
             unplugs: Vec::new(),
             trail: Trail::default(),
@@ -138,7 +144,7 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Ends what is still open: unplugs that nobody waited for, background writes, holds; then looks a last time.
+    /// Ends what is still open: unplugs that nobody waited for, background writes, loads, holds; then looks a last time.
     ///
     /// # Errors
     /// [`Trouble`] that ended it.
@@ -150,6 +156,9 @@ impl<'a> Engine<'a> {
         }
         for dimm in self.judge.pending_unplugs() {
             self.unplug_outcome(&dimm, &[], self.deadline(None)?)?;
+        }
+        for name in self.loads.keys().cloned().collect::<Vec<_>>() {
+            self.end(&name)?;
         }
         for name in self.holds.keys().cloned().collect::<Vec<_>>() {
             self.release(&name)?;
@@ -177,6 +186,10 @@ impl<'a> Engine<'a> {
             Step::Finish(finish) => self.finish_write(finish),
             Step::Hold(hold) => self.hold(hold),
             Step::Release(release) => self.release(&release.name),
+            Step::Held(held) => self.held(&held.name),
+            Step::Load(load) => self.load(load),
+            Step::End(end) => self.end(&end.name),
+            Step::Prove(prove) => self.prove(prove),
             Step::Exec(exec) => self.exec(exec),
             Step::Udevd(word) => self.udevd(word),
             Step::Repeat(repeat) => self.repeat(repeat),
@@ -215,7 +228,8 @@ impl<'a> Engine<'a> {
 
     /// Judges the whole state, unless something is still in flight.
     fn settle(&mut self) -> Result<(), Trouble> {
-        if !self.started.is_empty() || !self.racing.is_empty() || !self.judge.pending_unplugs().is_empty() {
+        let in_flight = !self.started.is_empty() || !self.racing.is_empty() || !self.begun.is_empty();
+        if in_flight || !self.judge.pending_unplugs().is_empty() {
             return Ok(());
         }
         if let Some(acted) = self.user_space()? {
@@ -225,7 +239,15 @@ impl<'a> Engine<'a> {
         self.observe(Observation::Settled(Box::new(settled)))
     }
 
+    /// The whole state, with every load stopped: what is read one after the other then belongs together.
     fn read_state(&mut self) -> Result<Settled, Trouble> {
+        self.stop_loads()?;
+        let settled = self.read_quiet_state()?;
+        self.continue_loads()?;
+        Ok(settled)
+    }
+
+    fn read_quiet_state(&mut self) -> Result<Settled, Trouble> {
         let deadline = self.deadline(None)?;
         let snapshot = self.guest.snapshot(deadline)?;
         let (mut uevents, mut uevents_lost) = (Vec::new(), false);

@@ -114,7 +114,7 @@ impl Engine<'_> {
 
     fn hurt(&mut self, job: u64, signal: i32) -> Result<(), Trouble> {
         let deadline = self.deadline(None)?;
-        if !self.guest.signal(job, signal, deadline)? {
+        if !self.guest.signal(job, signal, false, deadline)? {
             return Err(Trouble::Error("udevd is not there any more".into()));
         }
         let Some(udev) = &mut self.udev else { return Ok(()) };
@@ -134,7 +134,8 @@ impl Engine<'_> {
         let deadline = self.deadline(None)?;
         loop {
             let processes = self.guest.processes(deadline)?;
-            let left: Vec<&String> = processes.values().filter(|n| NAMES.contains(&n.as_str())).collect();
+            let left: Vec<&str> =
+                processes.iter().map(|p| p.name.as_str()).filter(|n| NAMES.contains(n)).collect();
             if left.is_empty() {
                 return Ok(());
             }

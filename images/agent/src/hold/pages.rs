@@ -8,10 +8,14 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 use wire::{Failure, Hold};
 
 /// Pages that are rewritten between two looks at the standard input.
 const BUSY_CHUNK: u64 = 64;
+
+/// Pages that are taken between two looks at the clock, where a pace is set.
+const PACED_CHUNK: u64 = 64;
 
 /// Pages of pagemap that are read at a time.
 const PAGEMAP_CHUNK: usize = 8192;
@@ -75,7 +79,15 @@ impl Pages {
 
     fn filled(region: Region, bytes: usize, what: &Hold) -> Self {
         let mut held = Self::new(region, bytes / page_size(), what);
+        let begun = Instant::now();
         for number in 0..held.pages {
+            if number % PACED_CHUNK == 0 {
+                let due = what.pace.map(|pace| due(number * page_size() as u64, pace));
+                let early = due.and_then(|due| due.checked_sub(begun.elapsed()));
+                if let Some(early) = early {
+                    std::thread::sleep(early); // the pace is the clock's: there is nothing else to wait for
+                }
+            }
             let pattern = held.pattern;
             pattern.fill(held.page_mut(number), number, 0);
         }
@@ -178,6 +190,11 @@ impl Held for Pages {
     }
 }
 
+/// When so many bytes may have been taken, `pace` in a second.
+fn due(bytes: u64, pace: u64) -> Duration {
+    Duration::from_nanos((u128::from(bytes) * 1_000_000_000 / u128::from(pace.max(1))) as u64)
+}
+
 /// `bytes`, rounded up to whole huge pages.
 fn whole_huge_pages(bytes: u64) -> Result<usize, Failure> {
     let pages = whole_pages(bytes)?;
@@ -249,6 +266,12 @@ mod tests {
     fn frames_become_ranges() {
         assert_eq!(ranges(vec![7, 3, 5, 4, 9]), [(3, 5), (7, 7), (9, 9)]);
         assert_eq!(ranges(vec![]), []);
+    }
+
+    #[test]
+    fn a_pace_says_when_bytes_are_due() {
+        assert_eq!(due(0, 5), Duration::ZERO);
+        assert_eq!(due(30 << 20, 20 << 20), Duration::from_millis(1500));
     }
 
     #[test]

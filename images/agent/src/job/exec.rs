@@ -6,7 +6,7 @@ use crate::outbox::{failed, io_failed, now_ns, refused};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
@@ -34,26 +34,28 @@ struct State {
 }
 
 impl Running {
-    /// Kills it.
+    /// Kills it, with all of its group.
     pub(crate) fn interrupt(&self) -> Result<(), Failure> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.ended {
             return Err(refused("the program has ended"));
         }
         state.interrupted = true;
-        match &state.killer {
-            Some(killer) => killer.kill().map_err(failed("pidfd_send_signal")),
+        match state.pid {
+            Some(pid) => signal_group(pid, Signal::KILL),
             None => Ok(()),
         }
     }
 
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: i32) -> Result<(), Failure> {
+    /// Sends a signal to it, or to all of its group.
+    pub(crate) fn signal(&self, signal: i32, group: bool) -> Result<(), Failure> {
         let named = Signal::from_named_raw(signal).ok_or_else(|| refused(format!("no signal {signal}")))?;
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match &state.killer {
-            Some(killer) => killer.send(named).map_err(failed("pidfd_send_signal")),
-            None => Err(refused("the program does not run")),
+        match (&state.killer, state.pid) {
+            // It is not waited for before the killer is taken away, so that the number is still its own.
+            (Some(_), Some(pid)) if group => signal_group(pid, named),
+            (Some(killer), _) => killer.send(named).map_err(failed("pidfd_send_signal")),
+            (None, _) => Err(refused("the program does not run")),
         }
     }
 
@@ -78,6 +80,12 @@ impl Running {
         state.ended = true;
         state.killer = None;
     }
+}
+
+/// A program leads a group of its own number ([`start`]).
+fn signal_group(pid: i32, signal: Signal) -> Result<(), Failure> {
+    let group = Pid::from_raw(pid).ok_or_else(|| refused("no number of a process"))?;
+    kill_process_group(group, signal).map_err(failed("kill the process group"))
 }
 
 /// Runs the program, and reports its end.

@@ -45,6 +45,7 @@ impl Storming {
 /// Writes until interrupted, and reports how often.
 pub(crate) fn run(id: u64, paths: &[String], per_second: u32, storming: &Storming, outbox: &Outbox) {
     let begun_ns = now_ns();
+    crate::manner::nice(0).unwrap_or_else(|why| outbox.log(why));
     let pause = Duration::from_secs(1) * BURST / per_second.max(1);
     let text = format!("change {STORM_UUID}");
     let mut writes: u64 = 0;
@@ -68,5 +69,6 @@ pub(crate) fn run(id: u64, paths: &[String], per_second: u32, storming: &Stormin
         }
     };
     storming.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+    crate::manner::nice(crate::setup::NICE).unwrap_or_else(|why| outbox.log(why));
     outbox.job_done(id, begun_ns, result);
 }

@@ -61,7 +61,7 @@ impl Writing {
     }
 }
 
-/// Writes, and reports the end.
+/// Writes with the priority of an ordinary process, and reports the end.
 pub(crate) fn run(id: u64, path: &str, text: &str, writing: &Writing, outbox: &Outbox) {
     let fd = match open_for_write(path) {
         Ok(fd) => fd,
@@ -71,9 +71,12 @@ pub(crate) fn run(id: u64, path: &str, text: &str, writing: &Writing, outbox: &O
         }
     };
     sys::set_writing(Some(&fd));
+    let ordinary = crate::manner::nice(0);
     let begun_ns = now_ns();
     let result = if writing.begin() { Err(never_begun(path)) } else { write_once(&fd, path, text) };
     let t_ns = now_ns();
+    let ordinary = ordinary.and_then(|()| crate::manner::nice(crate::setup::NICE));
+    ordinary.unwrap_or_else(|why| outbox.log(why));
     let interrupted = writing.end();
     sys::set_writing(None::<&rustix::fd::OwnedFd>);
     drop(fd);
