@@ -99,8 +99,8 @@ impl Names<'_> {
             }),
             Step::Prove(p) => c.at("prove", |c| self.prove(c, p)),
             Step::Exec(e) => c.at("exec", |c| {
-                if e.program.is_empty() || e.program.starts_with('/') {
-                    c.at("program", |c| c.wrong("want a file's path relative to the case file"));
+                if !std::path::Path::new(&e.program).is_file() {
+                    c.at("program", |c| c.wrong(format!("no such file: {:?}", e.program)));
                 }
                 if let Some(pattern) = &e.stdout {
                     c.ok("stdout", regex(pattern));

@@ -184,8 +184,8 @@ fn blocks_and_words() {
         ("hold: { name: h, kind: slab, size: 101% }", "40: not a share: \"101%\" (want 1% to 100%)"),
         ("hold: { name: h, kind: slab, size: 1M, reaches: b }", "53: no DIMM b is plugged before"),
         ("release: { name: h }", "22: nothing is held as h"),
-        ("exec: { program: /bin/sh }", "22: want a file's path relative to the case file"),
-        ("exec: { program: x, within: soon }", "33: not a time: \"soon\" (want for example 5s or 300ms)"),
+        ("exec: { program: /bin/none }", "22: no such file: \"/bin/none\""),
+        ("exec: { program: /bin/sh, within: soon }", "39: not a time: \"soon\" (want for example 5s or 300ms)"),
     ]);
 }
 

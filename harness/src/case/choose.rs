@@ -11,6 +11,8 @@ use std::path::Path;
 pub struct Chosen {
     /// `FOLDER/CASE[axis=value]@KERNEL`
     pub id: String,
+    /// the pattern that chooses it again: its id, or the path of its file
+    pub again: String,
     /// index of its kernel in the list that was given
     pub kernel: usize,
     /// the scenario
@@ -37,12 +39,14 @@ pub fn choose(cases: &[Loaded], patterns: &[Pattern], kernels: &[&str]) -> Resul
     let patterns = if patterns.is_empty() { &everything } else { patterns };
     let (files, globs): (Vec<&Pattern>, Vec<&Pattern>) = patterns.iter().partition(|p| p.is_case_file());
     for pattern in globs {
-        if !add(&mut chosen, cases, kernels, |id| pattern.matches(id)) {
+        if !add(&mut chosen, cases, kernels, None, |id| pattern.matches(id)) {
             return Err(ChooseError::NoMatch(pattern.text().into()));
         }
     }
     for file in files {
-        add(&mut chosen, &[load::from_file(Path::new(file.text()))?], kernels, |_| true);
+        let case = load::from_file(Path::new(file.text()))?;
+        let path = std::path::absolute(&case.file).unwrap_or_else(|_| case.file.clone());
+        add(&mut chosen, &[case], kernels, Some(&path), |_| true);
     }
     Ok(chosen.into_values().collect())
 }
@@ -51,6 +55,7 @@ fn add(
     chosen: &mut BTreeMap<String, Chosen>,
     cases: &[Loaded],
     kernels: &[&str],
+    file: Option<&Path>,
     matches: impl Fn(&str) -> bool,
 ) -> bool {
     let mut any = false;
@@ -59,7 +64,8 @@ fn add(
             let id = scenario.id_on(name);
             if matches(&id) {
                 any = true;
-                chosen.insert(id.clone(), Chosen { id, kernel, scenario: scenario.clone() });
+                let again = file.map_or_else(|| id.clone(), |file| file.display().to_string());
+                chosen.insert(id.clone(), Chosen { id, again, kernel, scenario: scenario.clone() });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Cases from files, from a directory and from the binary.
 
 use super::matrix::{self, Scenario};
-use super::schema::Case;
+use super::schema::{Case, Step};
 use super::substitute::Problem;
 use super::yaml::{self, YamlError};
 use super::{check, embedded};
@@ -63,7 +63,9 @@ pub fn parse(folder: &str, name: &str, file: &Path, text: &str) -> Result<Loaded
     let with_places = |problems: Vec<Problem>| {
         LoadError::Yaml(problems.into_iter().map(|p| positions.error(&p.path, p.what)).collect())
     };
-    let scenarios = matrix::expand(folder, name, file.to_path_buf(), &case).map_err(with_places)?;
+    let mut scenarios = matrix::expand(folder, name, file.to_path_buf(), &case).map_err(with_places)?;
+    let dir = file.parent().unwrap_or(Path::new(""));
+    scenarios.iter_mut().for_each(|s| find_programs(&mut s.case.steps, dir));
     let mut problems = Vec::new();
     for problem in scenarios.iter().flat_map(|s| check::check(&s.case)) {
         if !problems.contains(&problem) {
@@ -75,6 +77,18 @@ pub fn parse(folder: &str, name: &str, file: &Path, text: &str) -> Result<Loaded
     }
     let (folder, name, file) = (folder.to_string(), name.to_string(), file.to_path_buf());
     Ok(Loaded { folder, name, file, case, scenarios })
+}
+
+/// Programs of `exec` steps lie where the case's file lies.
+fn find_programs(steps: &mut [Step], dir: &Path) {
+    for step in steps {
+        match step {
+            Step::Exec(exec) => exec.program = dir.join(&exec.program).display().to_string(),
+            Step::Repeat(repeat) => find_programs(&mut repeat.steps, dir),
+            Step::Each(each) => find_programs(&mut each.steps, dir),
+            _ => {}
+        }
+    }
 }
 
 /// Reads one case file. Its folder is the directory it lies in.

@@ -469,7 +469,7 @@ impl Pressure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exec {
-    /// file on the host, relative to the case file: copied into the guest and run there
+    /// file on the host, its path from the case file's directory: copied into the guest and run there
     pub program: String,
     /// arguments
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

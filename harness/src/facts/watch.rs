@@ -40,8 +40,9 @@ pub(crate) const BLOCK_FILES: [&str; 6] =
     ["state", "online", "valid_zones", "removable", "phys_index", "phys_device"];
 /// Masks in [`NODE`].
 pub(crate) const NODE_MASKS: [&str; 5] = ["online", "possible", "has_memory", "has_normal_memory", "has_cpu"];
-/// Files of /proc that describe all memory.
-pub(crate) const PROC_FILES: [&str; 5] = ["zoneinfo", "meminfo", "iomem", "vmstat", "pagetypeinfo"];
+/// Files of /proc that describe all memory, in the order in which they are read. vmstat is the last: with zoneinfo it
+/// tells by how much free memory moved while the free lists of pagetypeinfo were counted.
+pub(crate) const PROC_FILES: [&str; 5] = ["zoneinfo", "meminfo", "iomem", "pagetypeinfo", "vmstat"];
 
 /// Blocks' `valid_zones` must not be read while memory is being added ([`watch`] tells why).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

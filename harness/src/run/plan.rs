@@ -18,6 +18,8 @@ pub struct Planned {
     pub id: String,
     /// case and parameters
     pub scenario: Arc<Scenario>,
+    /// the pattern that chooses it again
+    pub again: String,
     /// kernel
     pub kernel: Arc<Kernel>,
     /// the kernel as the oracle sees it
@@ -56,7 +58,7 @@ impl Planned {
 
     /// A command that repeats it.
     pub fn repeat_line(&self, host: &Host) -> String {
-        format!("memhp run{} '{}'", host.repeat_options, self.id)
+        format!("memhp run{} '{}'", host.repeat_options, self.again)
     }
 }
 
@@ -77,7 +79,7 @@ pub fn plan(
     append: &str,
     seed: u64,
 ) -> Vec<Planned> {
-    let one = |Chosen { id, kernel, scenario }: Chosen| {
+    let one = |Chosen { id, again, kernel, scenario }: Chosen| {
         let (kernel, subject) = &kernels[kernel];
         let (modules, skip) = match requirements(&scenario, kernel) {
             Ok(modules) => (modules, None),
@@ -87,6 +89,7 @@ pub fn plan(
             // Without the kernel: what is compared on two kernels makes the same choices.
             seed: seed ^ hash(super::durations::name(&id)),
             id,
+            again,
             kernel: Arc::clone(kernel),
             subject: subject.clone(),
             modules,

@@ -89,8 +89,8 @@ fn threshold(managed: u64, cpus: u64) -> u64 {
 
 /// The free lists of a zone hold what the zone counts as free.
 ///
-/// /proc/pagetypeinfo is read right after /proc/vmstat; by how much all free memory moved between /proc/zoneinfo and
-/// that tells how quiet the guest is.
+/// /proc/pagetypeinfo is read between /proc/zoneinfo and /proc/vmstat; by how much all free memory moved from the one to
+/// the other tells how quiet the guest is.
 fn check_free_lists(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (Some(types), Some(then)) = (&scene.now.pagetypes, scene.now.vm("nr_free_pages")) else { return };
     let free = |zone: &ZoneFacts| zone.counters.get("free").copied().unwrap_or(0);
