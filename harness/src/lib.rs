@@ -12,6 +12,7 @@ pub mod facts;
 pub mod finding;
 pub mod image;
 pub mod kernel;
+pub mod measure;
 pub mod policy;
 pub mod report;
 pub mod run;

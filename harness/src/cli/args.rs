@@ -37,6 +37,12 @@ pub enum Verb {
     Merge(super::merge::MergeArgs),
     /// apply, build and judge a series of patches, against its base
     Series(Box<super::series::SeriesArgs>),
+    /// measure, judge nothing: how long it takes until plugged memory is online
+    Measure {
+        /// what
+        #[command(subcommand)]
+        what: super::measure::What,
+    },
     /// what this host can do, what is missing, how to get it
     Doctor(DoctorArgs),
     /// boot a kernel and type commands to its guest: plug, unplug, cat, echo, ...

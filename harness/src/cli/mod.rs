@@ -11,6 +11,7 @@ mod failure;
 mod folder;
 mod kernels;
 mod list;
+pub mod measure;
 mod memory;
 pub mod merge;
 mod parse;
@@ -74,6 +75,7 @@ fn verb(verb: &Verb) -> Result<i32, Failure> {
         Verb::Bisect(args) => return bisect::bisect(args),
         Verb::Parse(args) => return parse::parse(args),
         Verb::Shell(args) => return shell::shell(args),
+        Verb::Measure { what } => return measure::measure(what),
         Verb::Series(args) => return series::series(args),
         Verb::Doctor(args) => return doctor::doctor(args),
         Verb::List(args) => list::list(args)?,

@@ -533,6 +533,6 @@ pub fn qmp_trouble(error: vm::QmpError) -> Trouble {
 }
 
 /// QEMU ended with status 0 though nobody asked it to: the guest reset (`-no-reboot`) or powered off.
-pub(super) fn by_itself(gone: &vm::Gone) -> bool {
+pub(crate) fn by_itself(gone: &vm::Gone) -> bool {
     gone.exit.as_ref().is_some_and(|exit| exit.code == Some(0))
 }

@@ -18,7 +18,7 @@ mod plain;
 pub mod plan;
 pub mod probe;
 pub mod proof;
-mod put;
+pub(crate) mod put;
 pub mod rejudge;
 mod scan;
 pub mod schedule;

@@ -234,7 +234,7 @@ fn lock_of(dir: &Path) -> PathBuf {
 }
 
 /// Guest memory is nobody else's business: 0700.
-pub(super) fn make_empty(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_empty(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => fs::DirBuilder::new().mode(0o700).create(dir),

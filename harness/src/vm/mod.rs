@@ -17,6 +17,7 @@ mod dimm;
 mod event;
 mod hub;
 mod inbox;
+pub mod panic_port;
 mod process;
 mod qemu;
 mod qmp;

@@ -17,6 +17,7 @@ mod outbox;
 mod pageflags;
 mod port;
 mod processes;
+mod script;
 mod serve;
 mod setup;
 #[allow(unsafe_code)]
@@ -84,7 +85,8 @@ fn start() -> Result<serve::Agent, String> {
         .map_err(|e| format!("start a thread: {e}"))?;
     let workers = workers::Workers::new().map_err(|e| format!("start a thread: {e}"))?;
     let outbox = Arc::new(outbox::Outbox::new().map_err(|e| format!("pipe: {e}"))?);
-    Ok(serve::Agent::new(port, uevents, job::Means { outbox, workers, children }))
+    let script = script::Script::open()?;
+    Ok(serve::Agent::new(port, uevents, job::Means { outbox, workers, children }).with_script(script))
 }
 
 /// Says why on the console and switches the guest off.

@@ -5,11 +5,12 @@
 
 use crate::files::{self, Reader};
 use crate::fresh;
-use crate::job::{Command, Jobs, Means};
+use crate::job::{Command, Jobs, Means, trial_under_way};
 use crate::outbox::{Outbox, failed, io_failed, now_ns, refused};
 use crate::pageflags;
 use crate::port::Port;
 use crate::processes;
+use crate::script::Script;
 use crate::sys;
 use crate::uevent::Uevents;
 use crate::watch::Watcher;
@@ -32,6 +33,7 @@ pub(crate) struct Agent {
     reader: Reader,
     /// what the last [`Ask::ReadMany`] of each file found
     texts: BTreeMap<String, Value>,
+    script: Option<Script>,
 }
 
 /// What came of a request: an answer now, or later through the outbox.
@@ -52,19 +54,28 @@ impl Agent {
             watcher: Watcher::new(),
             reader: Reader::new(),
             texts: BTreeMap::new(),
+            script: None,
         }
+    }
+
+    /// With something to do before anybody asks.
+    pub(crate) fn with_script(self, script: Option<Script>) -> Self {
+        Self { script, ..self }
     }
 
     /// Serves for ever; returns only why that is not possible.
     pub(crate) fn run(mut self) -> String {
         loop {
+            if let Err(why) = self.follow_script() {
+                return why;
+            }
             if let Err(e) = self.wait() {
                 return format!("poll: {e}");
             }
             self.drain_uevents();
             for message in self.outbox.take() {
                 self.drain_uevents();
-                self.port.send(message);
+                self.say(message);
             }
             if let Err(e) = self.port.fill() {
                 return format!("read {}: {e}", crate::port::DEVICE);
@@ -87,7 +98,7 @@ impl Agent {
     fn wait(&self) -> Result<(), Errno> {
         let port = self.port.fd();
         let wake = self.outbox.wake();
-        let uevents = self.uevents.as_ref().map(Uevents::fd);
+        let uevents = self.uevents.as_ref().filter(|_| !trial_under_way()).map(Uevents::fd);
         let mut interest = PollFlags::IN;
         if self.port.pending() {
             interest |= PollFlags::OUT;
@@ -104,7 +115,30 @@ impl Agent {
         }
     }
 
+    /// Does what the script says until it has to wait; tells its end.
+    fn follow_script(&mut self) -> Result<(), String> {
+        while let Some(request) = self.script.as_mut().and_then(Script::next) {
+            self.handle(request);
+        }
+        if let Some(port) = self.script.as_ref().and_then(Script::done) {
+            self.script = None;
+            crate::job::signal(port, crate::job::END).map_err(|f| format!("tell the end of the script: {}", f.why))?;
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, message: Message) {
+        if let Some(script) = &mut self.script {
+            script.heed(&message);
+        }
+        self.port.send(message);
+    }
+
+    /// While a plug is timed, uevents stay in the socket.
     fn drain_uevents(&mut self) {
+        if trial_under_way() {
+            return;
+        }
         if let Some(uevents) = &mut self.uevents {
             uevents.drain(|message| self.port.send(message));
         }
@@ -119,7 +153,7 @@ impl Agent {
         };
         let message = Message::Answer { id, t_ns: now_ns(), result };
         self.drain_uevents();
-        if hello { self.port.open_up(message) } else { self.port.send(message) }
+        if hello { self.port.open_up(message) } else { self.say(message) }
     }
 
     fn answer(&mut self, id: u64, ask: Ask) -> Result<Reply, Failure> {

@@ -103,6 +103,24 @@ pub(crate) fn reseed(random: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     check(unsafe { libc::ioctl(fd, RND_RESEED_CRNG) })
 }
 
+/// Writes a byte to an I/O port (x86). /dev/port is an option of the kernel's that cloud kernels do not have.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn write_port(port: u16, byte: u8) -> Result<(), Errno> {
+    // SAFETY: ioperm takes numbers only; it counts for the calling thread.
+    check(unsafe { libc::ioperm(port.into(), 1, 1) })?;
+    // SAFETY: the port is open to this thread; the harness names one whose device touches no memory.
+    unsafe {
+        std::arch::asm!("out dx, al", in("dx") port, in("al") byte, options(nomem, nostack, preserves_flags));
+    }
+    Ok(())
+}
+
+/// There are no ports.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn write_port(_: u16, _: u8) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
+}
+
 /// Address space mapped by this process alone, as 64-bit words.
 pub(crate) struct Region {
     at: *mut u64,

@@ -227,7 +227,77 @@ pub enum Job {
         /// writes in a second at most
         per_second: u32,
     },
+    /// Waits until there is a file of this name.
+    AwaitFile {
+        /// absolute path; its directory exists
+        path: String,
+        /// longest time, ms
+        timeout_ms: u64,
+    },
+    /// Stops the machine for a plug, and times what the kernel tells of it. Meanwhile uevents are not forwarded.
+    Trial(Trial),
 }
+
+/// A plug that is timed in the guest alone: nothing is said to the harness, or waited for from it, between the stop and
+/// the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// stop when the guest's time is a multiple of this, in ns: the next one; 0: at once
+    pub align_ns: u64,
+    /// I/O port to write 1 to: the machine stops there, and goes on when the DIMM is plugged
+    pub port: u16,
+    /// memory blocks that the DIMM has
+    pub blocks: u32,
+    /// written to `state` of every block that is announced: the agent as user space
+    pub online: Option<String>,
+    /// the longest wait for all blocks, ms
+    pub limit_ms: u64,
+    /// files to read before the stop and after the end
+    pub read: Vec<String>,
+}
+
+/// What a [`Trial`] saw. Times are the guest's, when the uevent was taken from its socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialSeen {
+    /// the machine went on
+    pub begun_ns: u64,
+    /// first `add` of each block
+    pub added: Vec<(u32, u64)>,
+    /// first `online` of each block
+    pub onlined: Vec<(u32, u64)>,
+    /// errno of each write of the agent's that failed
+    pub refused: Vec<(u32, i32)>,
+    /// uevents were lost: times may be missing
+    pub lost: bool,
+    /// content of the files before the stop
+    pub before: Vec<Value>,
+    /// content of the files after the end
+    pub after: Vec<Value>,
+}
+
+/// What an agent does before it listens to the harness: a file [`SCRIPT_PATH`] of its initramfs, JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    /// requests in order; the id of step N is [`SCRIPT_ID`] + N. The first one that fails is the last one.
+    pub steps: Vec<ScriptStep>,
+    /// I/O port to write 2 to at the end
+    pub port: u16,
+}
+
+/// A step of a [`Script`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptStep {
+    /// what is asked
+    pub ask: Ask,
+    /// the next step begins when the job has ended, not when it has begun
+    pub to_end: bool,
+}
+
+/// Where a [`Script`] is.
+pub const SCRIPT_PATH: &str = "/memhp-script.json";
+
+/// Ids of a script's requests: above all of a harness's own.
+pub const SCRIPT_ID: u64 = 1 << 40;
 
 /// How a program runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -397,6 +467,10 @@ pub enum JobOutcome {
         /// first 64 KiB of standard error
         stderr: String,
     },
+    /// the file is there
+    Found,
+    /// the plug was timed
+    Tried(TrialSeen),
     /// the storm was ended
     Stormed {
         /// writes that were made

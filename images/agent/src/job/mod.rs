@@ -1,8 +1,10 @@
 //! Jobs: what the harness started and may interrupt.
 
+mod await_file;
 mod exec;
 mod hold;
 mod storm;
+mod trial;
 mod write;
 
 use crate::children::Children;
@@ -12,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use wire::{Failure, Job};
 
+pub(crate) use trial::{END, signal, under_way as trial_under_way};
 pub(crate) use hold::{Command, HoldReply, Outcome, Request};
 
 /// What jobs run with.
@@ -28,6 +31,8 @@ enum Handle {
     Exec(Arc<exec::Running>),
     Storm(Arc<storm::Storming>),
     Hold(Arc<hold::Holding>),
+    /// ends by itself
+    Wait,
 }
 
 /// All jobs, by the id of the request that started them.
@@ -67,6 +72,14 @@ impl Jobs {
                 self.submit(move || storm::run(id, &paths, per_second, &own, &means.outbox))?;
                 Handle::Storm(storming)
             }
+            Job::AwaitFile { path, timeout_ms } => {
+                self.submit(move || await_file::run(id, &path, timeout_ms, &means.outbox))?;
+                Handle::Wait
+            }
+            Job::Trial(trial) => {
+                self.submit(move || trial::run(id, &trial, &means.outbox))?;
+                Handle::Wait
+            }
             Job::Hold(what) => {
                 let holding = Arc::new(hold::Holding::default());
                 let own = Arc::clone(&holding);
@@ -89,6 +102,7 @@ impl Jobs {
             Some(Handle::Exec(running)) => running.interrupt(),
             Some(Handle::Hold(holding)) => holding.interrupt(),
             Some(Handle::Storm(storming)) => storming.interrupt(),
+            Some(Handle::Wait) => Err(refused(format!("job {id} ends by itself"))),
             None => Err(refused(format!("no job {id}"))),
         }
     }

@@ -1,0 +1,440 @@
+//! `memhp measure`: choose cells, run trials round by round, write every sample at once and the reports at the end.
+
+use super::args::{Accel, HostArgs, RunArgs};
+use super::failure::Failure;
+use super::{run, sources};
+use crate::case::units;
+use crate::kernel::Kernel;
+use crate::measure::design::{self, Design, Factors};
+use crate::measure::guest::{Fault, Guests};
+use crate::measure::sample::{self, Outcome, Sample, Seen};
+use crate::measure::summary::{self, NotRun, Summary};
+use crate::measure::{Cell, Clock, Load, Policy, limits, plots, script, table};
+use crate::run::host::Host;
+use crate::vm::Qemu;
+use crate::vm::arch::Arch;
+use crate::vm::template::Template;
+use clap::{Args, Subcommand};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What can be measured.
+#[derive(Debug, Clone, Subcommand)]
+pub enum What {
+    /// from a plug to memory that is online: policy by load by size by kernel
+    Onlining(Box<OnliningArgs>),
+}
+
+/// `memhp measure onlining`.
+#[derive(Debug, Clone, Args)]
+pub struct OnliningArgs {
+    /// kernel, as for run; repeatable [default: debian-6.1 debian-6.12; with --quick: debian-6.12]
+    #[arg(short = 'k', long = "kernel", value_name = "SPEC")]
+    pub kernels: Vec<String>,
+    /// a first look: three loads, one size, seven repeats, eight minutes at most
+    #[arg(long)]
+    pub quick: bool,
+    /// stop after this time (`8m`, `2h`); where it does not carry all cells, a fraction is measured and the rest listed
+    #[arg(long, value_name = "TIME")]
+    pub budget: Option<String>,
+    /// the guest's clock: the host's, or instructions (-icount)
+    #[arg(long, value_enum, default_value_t = Clock::Host)]
+    pub clock: Clock,
+    /// seed of the order, of the fraction, and of the guests' entropy with --clock instructions
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// policy: online, online_movable, udev, udev_movable, agent; repeatable [default: all]
+    #[arg(long = "policy", value_name = "POLICY")]
+    pub policies: Vec<String>,
+    /// load: idle, cpu-Nx, memory-N, uevents, all; repeatable [default: nine levels]
+    #[arg(long = "load", value_name = "LOAD")]
+    pub loads: Vec<String>,
+    /// size of the DIMM; repeatable [default: 128M 1G 4G 16G; with --quick: 1G]
+    #[arg(long = "size", value_name = "SIZE")]
+    pub sizes: Vec<String>,
+    /// trials of each cell [default: 20; with --quick: 7; with --clock instructions: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: Option<u32>,
+    /// longest wait for all blocks, of the guest's time [default: 60s; with --quick: 20s]
+    #[arg(long, value_name = "TIME")]
+    pub limit: Option<String>,
+    /// where results go [default: ./memhp-out/TIMESTAMP]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// further kernel parameters for every guest
+    #[arg(long, value_name = "PARAMS", default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// kernel definitions from this directory instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub kernels_dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub host: HostArgs,
+}
+
+/// Measures; the exit status.
+pub fn measure(what: &What) -> Result<i32, Failure> {
+    let What::Onlining(args) = what;
+    onlining(args, &Wanted::of(args)?)
+}
+
+/// The command line, checked.
+struct Wanted {
+    kernels: Vec<String>,
+    policies: Vec<Policy>,
+    loads: Vec<Load>,
+    sizes: Vec<u64>,
+    repeats: u32,
+    budget: Option<Duration>,
+    limit: Duration,
+    processors: u32,
+}
+
+/// A block of x86 with little memory: DIMMs are whole blocks.
+const BLOCK: u64 = 128 << 20;
+
+impl Wanted {
+    fn of(args: &OnliningArgs) -> Result<Self, Failure> {
+        let instructions = args.clock == Clock::Instructions;
+        let words = |given: &[String], usual: &[&str]| match given.is_empty() {
+            true => usual.iter().map(|w| (*w).to_string()).collect(),
+            false => given.to_vec(),
+        };
+        let quick = args.quick;
+        let kernels = words(&args.kernels, if quick { &["debian-6.12"] } else { &["debian-6.1", "debian-6.12"] });
+        let sizes = words(&args.sizes, if quick { &["1G"] } else { &["128M", "1G", "4G", "16G"] });
+        let policies = each(&args.policies, "--policy", &Policy::ALL)?;
+        let usual: &[Load] =
+            if quick { &[Load::Idle, Load::Cpu(4), Load::Memory(80)] } else { &Load::ALL };
+        let loads = each(&args.loads, "--load", usual)?;
+        let size = |text: &String| match units::size(text) {
+            Ok(size) if size > 0 && size.is_multiple_of(BLOCK) => Ok(size),
+            Ok(_) => Err(Failure::usage(format!("--size {text}: no multiple of the memory block size, 128M"))),
+            Err(e) => Err(Failure::usage(format!("--size {text}: {e}"))),
+        };
+        let time = |name: &str, text: &str| match units::duration(text) {
+            Ok(span) if !span.is_zero() => Ok(span),
+            Ok(_) => Err(Failure::usage(format!("--{name} {text}: nothing can be measured in no time"))),
+            Err(e) => Err(Failure::usage(format!("--{name} {text}: {e}"))),
+        };
+        let budget = args.budget.as_deref().or(quick.then_some("8m")).map(|t| time("budget", t)).transpose()?;
+        let limit = time("limit", args.limit.as_deref().unwrap_or(if quick { "20s" } else { "60s" }))?;
+        let repeats = args.repeats.unwrap_or(if instructions { 3 } else if quick { 7 } else { 20 });
+        let processors = match (instructions, args.host.smp) {
+            (true, Some(n)) if n != 1 => {
+                return Err(Failure::usage("--smp: with --clock instructions a guest has one processor"));
+            }
+            (true, _) => 1,
+            (false, n) => n.unwrap_or(2),
+        };
+        if instructions && args.host.accel == Accel::Kvm {
+            return Err(Failure::usage("--accel kvm: instructions are counted by emulation (tcg) only"));
+        }
+        let sizes = sizes.iter().map(size).collect::<Result<_, _>>()?;
+        Ok(Self { kernels, policies, loads, sizes, repeats, budget, limit, processors })
+    }
+}
+
+/// Words of a repeatable option, each once, in the order given.
+fn each<T: Copy + PartialEq + std::str::FromStr<Err = String>>(
+    given: &[String],
+    option: &str,
+    usual: &[T],
+) -> Result<Vec<T>, Failure> {
+    let mut all = if given.is_empty() { usual.to_vec() } else { Vec::new() };
+    for word in given {
+        let one = word.parse().map_err(|e| Failure::usage(format!("{option}: {e}")))?;
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    Ok(all)
+}
+
+/// What a trial takes on a host like those this was made on, in s: for planning within a budget only.
+fn estimate(clock: Clock) -> f64 {
+    match clock {
+        Clock::Host => 3.0,
+        Clock::Instructions => 20.0,
+    }
+}
+
+/// Samples of a cell for a fraction to be worth measuring: a median has an interval from six on.
+fn least(clock: Clock, repeats: u32) -> u64 {
+    let useful = match clock {
+        Clock::Host => 6,
+        Clock::Instructions => 1,
+    };
+    u64::from(repeats.min(useful))
+}
+
+fn onlining(args: &OnliningArgs, wanted: &Wanted) -> Result<i32, Failure> {
+    let begun = Instant::now();
+    crate::vm::sweep(&crate::vm::run_base()).map_err(Failure::host)?;
+    let qemu = Qemu::find(args.host.qemu.as_deref(), Arch::X86_64).map_err(Failure::host)?;
+    let mut resolved = sources::kernels(&wanted.kernels, args.kernels_dir.as_deref())?;
+    let usual = RunArgs { host: args.host.clone(), ..RunArgs::usual() };
+    let mut host = run::host(&usual, qemu)?;
+    if args.clock == Clock::Host {
+        run::prove(&usual, &mut host, &resolved.all, &mut resolved.notices)?;
+    }
+    let out = args.out.clone().map_or_else(run::default_out, Ok);
+    let out = out.map_err(|e| Failure::usage(format!("memhp-out: {e}; name a directory with --out")))?;
+    let csv = Csv::create(&out)?;
+    let user_space = user_space()?;
+    let names: Vec<String> = resolved.all.iter().map(|k| k.name.clone()).collect();
+    let factors = Factors {
+        kernels: names,
+        sizes: wanted.sizes.clone(),
+        loads: wanted.loads.clone(),
+        policies: wanted.policies.clone(),
+    };
+    let carried = wanted.budget.map(|budget| (budget.as_secs_f64() / estimate(args.clock)) as u64);
+    let design = design::design(&factors, carried, least(args.clock, wanted.repeats), args.seed);
+    let mut session = Session {
+        args,
+        wanted,
+        host: &host,
+        user_space,
+        design,
+        begun,
+        csv,
+        samples: Vec::new(),
+        impossible: Vec::new(),
+        ended: None,
+    };
+    super::signals::with_signals(&host, || session.run(&resolved.all))?;
+    let summary = session.summary(&resolved.all);
+    write(&out, &summary, &session.samples)?;
+    super::print(&table::table(&summary));
+    eprintln!("memhp: results in {}: samples.csv, summary.json, table.txt, plots (*.svg)", out.display());
+    match host.signal() {
+        Some(signal) => Ok(128 + signal),
+        // Nothing at all was measured: the host's fault, or the kernels'.
+        None if summary.cells.iter().all(|c| c.n == 0) => Ok(3),
+        None => Ok(0),
+    }
+}
+
+/// udevd and its libraries, as a part of an initramfs.
+fn user_space() -> Result<Vec<u8>, Failure> {
+    let notify = |notice: crate::kernel::Notice| eprintln!("memhp: {notice}");
+    let context = crate::kernel::Context::new(&notify).map_err(Failure::kernel)?;
+    crate::image::part(crate::image::Part::Udev, &context).map_err(Failure::kernel)
+}
+
+/// A kernel, ready for trials.
+enum Ready<'a> {
+    Host(Guests<'a>, Template),
+    Instructions(Guests<'a>, script::Idle),
+}
+
+struct Session<'a> {
+    args: &'a OnliningArgs,
+    wanted: &'a Wanted,
+    host: &'a Host,
+    user_space: Vec<u8>,
+    design: Design,
+    begun: Instant,
+    csv: Csv,
+    samples: Vec<Sample>,
+    impossible: Vec<NotRun>,
+    ended: Option<String>,
+}
+
+impl<'a> Session<'a> {
+    /// All rounds; ends early when the budget does, or at a signal.
+    fn run(&mut self, kernels: &'a [Arc<Kernel>]) -> Result<(), Failure> {
+        let mut ready: BTreeMap<String, Ready<'a>> = BTreeMap::new();
+        for kernel in kernels {
+            if self.over() {
+                return Ok(());
+            }
+            match self.prepare(kernel) {
+                Ok((name, one, free)) => {
+                    self.rule_out(&name, free);
+                    ready.insert(name, one);
+                }
+                Err(Fault::Interrupted) => return Ok(()),
+                Err(Fault::Died(why) | Fault::NotMeasured(why)) => {
+                    eprintln!("memhp: {}: not measured: {why}", kernel.name);
+                    self.without(&kernel.name, &why);
+                }
+            }
+        }
+        for round in 0..self.wanted.repeats {
+            for cell in design::round(&self.possible(), round, self.args.seed) {
+                if self.over() {
+                    return Ok(());
+                }
+                let Some(one) = ready.get(&cell.kernel) else { continue };
+                let taken = self.trial(one, &cell);
+                let Some(sample) = self.sample(round, &cell, taken) else { return Ok(()) };
+                self.csv.add(&sample)?;
+                self.tell(&sample);
+                self.samples.push(sample);
+            }
+        }
+        Ok(())
+    }
+
+    /// Is it time to end?
+    fn over(&mut self) -> bool {
+        if self.host.interrupted() {
+            self.ended = Some("interrupted".into());
+        } else if self.wanted.budget.is_some_and(|budget| self.begun.elapsed() >= budget) {
+            self.ended = Some("the budget was used up".into());
+        }
+        self.ended.is_some()
+    }
+
+    /// Cells that can be measured.
+    fn possible(&self) -> Vec<Cell> {
+        let possible = |cell: &&Cell| !self.impossible.iter().any(|n| n.cell == **cell);
+        self.design.cells.iter().filter(possible).cloned().collect()
+    }
+
+    fn prepare(&self, kernel: &'a Arc<Kernel>) -> Result<(String, Ready<'a>, u64), Fault> {
+        let missed = |e: String| Fault::NotMeasured(e);
+        eprintln!("memhp: preparing {} ({})", kernel.name, kernel.release);
+        let mut guests = Guests {
+            host: self.host,
+            kernel: &**kernel,
+            initrd: self.host.files().join("initramfs-measure"),
+            largest: self.wanted.sizes.iter().copied().max().unwrap_or(BLOCK),
+            processors: self.wanted.processors,
+            append: self.args.append.clone(),
+            extra: self.args.host.qemu_args.split_whitespace().map(str::to_string).collect(),
+        };
+        match self.args.clock {
+            Clock::Host => {
+                let mut bytes = crate::image::Initramfs::with_agent().build();
+                bytes.extend_from_slice(&self.user_space);
+                let path = &guests.initrd;
+                std::fs::write(path, bytes).map_err(|e| missed(format!("{}: {e}", path.display())))?;
+                let (template, free) = guests.template().map_err(missed)?;
+                Ok((kernel.name.clone(), Ready::Host(guests, template), free))
+            }
+            Clock::Instructions => {
+                guests.extra.extend(script::args(self.args.seed));
+                guests.append = format!("{} {}", script::APPEND, guests.append).trim_end().to_string();
+                let idle = script::idle(&guests, &self.user_space, self.args.seed)?;
+                Ok((kernel.name.clone(), Ready::Instructions(guests, idle), idle.free))
+            }
+        }
+    }
+
+    /// Names the cells of a kernel that cannot be.
+    fn rule_out(&mut self, kernel: &str, free: u64) {
+        let all = self.design.cells.iter().chain(&self.design.left_out).filter(|cell| cell.kernel == kernel);
+        let none = all.filter_map(|cell| {
+            design::cannot_fit(cell, free).map(|why| NotRun { cell: cell.clone(), why: format!("N/A: {why}") })
+        });
+        self.impossible.extend(none.collect::<Vec<_>>());
+    }
+
+    /// A kernel that cannot be measured at all.
+    fn without(&mut self, kernel: &str, why: &str) {
+        let cells = self.design.cells.iter().filter(|cell| cell.kernel == kernel);
+        let none = cells.map(|cell| NotRun { cell: cell.clone(), why: format!("{kernel}: {why}") });
+        self.impossible.extend(none.collect::<Vec<_>>());
+    }
+
+    fn trial(&self, one: &Ready<'_>, cell: &Cell) -> Result<(Outcome, Seen), Fault> {
+        let (limit, seed) = (self.wanted.limit, self.args.seed);
+        match one {
+            Ready::Host(guests, template) => guests.trial(template, cell, limit, seed),
+            Ready::Instructions(guests, idle) => {
+                script::trial(guests, &self.user_space, *idle, cell, limit, seed)
+            }
+        }
+    }
+
+    /// `None`: interrupted.
+    fn sample(&self, round: u32, cell: &Cell, taken: Result<(Outcome, Seen), Fault>) -> Option<Sample> {
+        let (outcome, seen, why) = match taken {
+            Ok((outcome, seen)) => (outcome, seen, String::new()),
+            Err(fault) => fault.outcome().map(|(outcome, why)| (outcome, Seen::default(), why))?,
+        };
+        let order = u32::try_from(self.samples.len() + 1).unwrap_or(u32::MAX);
+        Some(Sample { order, round, cell: cell.clone(), outcome, seen, why })
+    }
+
+    fn tell(&self, sample: &Sample) {
+        let what = match (sample.outcome, sample.seen.latency_ns) {
+            (Outcome::Online, latency) => table::value(latency),
+            (Outcome::Partly, _) => format!("{} of {} blocks online", sample.seen.online, sample.seen.blocks),
+            (outcome, _) => format!("{}: {}", outcome.word(), sample.why),
+        };
+        let seconds = self.begun.elapsed().as_secs();
+        eprintln!("memhp: {seconds:>5} s  #{:<4} {}: {what}", sample.order, sample.cell);
+    }
+
+    fn summary(&self, kernels: &[Arc<Kernel>]) -> Summary {
+        let accel = self.host.accel.word();
+        let (cells, not_run) =
+            summary::cells(&self.design, &self.impossible, &self.samples, self.args.clock);
+        Summary {
+            v: 1,
+            memhp: env!("CARGO_PKG_VERSION").into(),
+            argv: std::env::args().collect(),
+            clock: self.args.clock,
+            accel: accel.into(),
+            qemu: self.host.qemu.version.to_string(),
+            kernels: kernels.iter().map(|k| (k.name.clone(), k.release.clone())).collect(),
+            seed: self.args.seed,
+            repeats: self.wanted.repeats,
+            fraction: self.design.fraction,
+            limit_ms: u64::try_from(self.wanted.limit.as_millis()).unwrap_or(u64::MAX),
+            limits: limits(self.args.clock, accel, self.wanted.processors),
+            cells,
+            not_run,
+            ended: self.ended.clone(),
+        }
+    }
+}
+
+/// samples.csv, a line at once.
+struct Csv {
+    file: File,
+    path: PathBuf,
+}
+
+impl Csv {
+    /// Also tells before anything is run that the directory can be written to.
+    fn create(out: &Path) -> Result<Self, Failure> {
+        let wrong = |path: &Path, e| Failure::usage(format!("{}: {e}", path.display()));
+        std::fs::create_dir_all(out).map_err(|e| wrong(out, e))?;
+        let path = out.join("samples.csv");
+        let mut file = File::options().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Failure::usage(format!("{}: is of an earlier measurement: name another --out", path.display()))
+            }
+            _ => wrong(&path, e),
+        })?;
+        file.write_all(sample::HEADER.as_bytes()).map_err(|e| wrong(&path, e))?;
+        Ok(Self { file, path })
+    }
+
+    fn add(&mut self, sample: &Sample) -> Result<(), Failure> {
+        let path = &self.path;
+        let written = self.file.write_all(sample.csv().as_bytes());
+        written.map_err(|e| Failure::host(format!("write {}: {e}", path.display())))
+    }
+}
+
+/// Everything but the samples, which are there already.
+fn write(out: &Path, summary: &Summary, samples: &[Sample]) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(summary).map_err(Failure::host)? + "\n";
+    let mut files = vec![("summary.json".to_string(), json), ("table.txt".to_string(), table::table(summary))];
+    files.extend(plots::plots(summary, samples));
+    for (name, text) in files {
+        let path = out.join(name);
+        std::fs::write(&path, text).map_err(|e| Failure::host(format!("write {}: {e}", path.display())))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! A plug that is timed in the guest: the machine is stopped by the guest itself, so that the plug comes at a time the
+//! guest knows, and nothing goes over the serial port until the end.
+//!
+//! The main thread leaves uevents in its socket meanwhile: taking them out and telling them would cost the processor
+//! that whoever brings blocks online needs.
+
+use super::await_file::span;
+use crate::files::{self, Reader};
+use crate::outbox::{Outbox, failed, now_ns};
+use crate::uevent::Uevents;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wire::{Failure, JobOutcome, Message, Trial, TrialSeen, Value};
+
+static UNDER_WAY: AtomicBool = AtomicBool::new(false);
+
+/// Is one under way? Then uevents are to stay where they are.
+pub(crate) fn under_way() -> bool {
+    UNDER_WAY.load(Ordering::SeqCst)
+}
+
+/// Does it, and reports the end.
+pub(crate) fn run(id: u64, trial: &Trial, outbox: &Outbox) {
+    let begun_ns = now_ns();
+    UNDER_WAY.store(true, Ordering::SeqCst);
+    // Whoever watches is to be on a processor when there is something to see, whatever the load is.
+    let first = rustix::process::setpriority_process(None, -20).map_err(failed("setpriority"));
+    let result = first.and_then(|()| watch(trial));
+    let _ = rustix::process::setpriority_process(None, 0);
+    UNDER_WAY.store(false, Ordering::SeqCst);
+    outbox.job_done(id, begun_ns, result.map(JobOutcome::Tried));
+}
+
+fn watch(trial: &Trial) -> Result<TrialSeen, Failure> {
+    let mut uevents = Uevents::open().map_err(failed("open the uevent socket"))?;
+    let mut reader = Reader::new();
+    let mut read = || trial.read.iter().map(|path| reader.value(CWD, path)).collect::<Vec<Value>>();
+    let before = read();
+    if trial.align_ns > 0 {
+        sleep_until((now_ns() / trial.align_ns + 1).saturating_mul(trial.align_ns))?;
+    }
+    uevents.drain(drop);
+    signal(trial.port, STOP)?;
+    let begun_ns = now_ns();
+    let mut seen = TrialSeen {
+        begun_ns,
+        added: Vec::with_capacity(trial.blocks as usize),
+        onlined: Vec::with_capacity(trial.blocks as usize),
+        refused: Vec::new(),
+        lost: false,
+        before,
+        after: Vec::new(),
+    };
+    let deadline_ns = begun_ns.saturating_add(trial.limit_ms.saturating_mul(1_000_000));
+    while seen.onlined.len() < trial.blocks as usize {
+        let left = deadline_ns.saturating_sub(now_ns());
+        if left == 0 {
+            break;
+        }
+        let fd = uevents.fd();
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&span(left))) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(failed("poll")(e)),
+        }
+        let mut announced = Vec::new();
+        uevents.drain(|message| take(&message, &mut seen, &mut announced));
+        for block in announced {
+            online(trial, block, &mut seen);
+        }
+    }
+    seen.after = read();
+    Ok(seen)
+}
+
+/// Notes a uevent; blocks that it announces are to be brought online.
+fn take(message: &Message, seen: &mut TrialSeen, announced: &mut Vec<u32>) {
+    let uevent = match message {
+        Message::Uevent(uevent) => uevent,
+        Message::UeventsLost { .. } => {
+            seen.lost = true;
+            return;
+        }
+        _ => return,
+    };
+    let block = uevent.devpath.strip_prefix("/devices/system/memory/memory").and_then(|n| n.parse().ok());
+    let Some(block) = block else { return };
+    let list = match uevent.action.as_str() {
+        "add" => {
+            announced.push(block);
+            &mut seen.added
+        }
+        "online" => &mut seen.onlined,
+        _ => return,
+    };
+    if list.iter().all(|(known, _)| *known != block) {
+        list.push((block, uevent.t_ns));
+    }
+}
+
+fn online(trial: &Trial, block: u32, seen: &mut TrialSeen) {
+    let Some(word) = &trial.online else { return };
+    let path = format!("/sys/devices/system/memory/memory{block}/state");
+    if let Err(failure) = files::write(&path, word) {
+        seen.refused.push((block, failure.errno));
+    }
+}
+
+fn sleep_until(at_ns: u64) -> Result<(), Failure> {
+    loop {
+        let left = at_ns.saturating_sub(now_ns());
+        if left == 0 {
+            return Ok(());
+        }
+        match poll(&mut [], Some(&span(left))) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(failed("poll")(e)),
+        }
+    }
+}
+
+/// Tells the machine through its panic port (QEMU, docs/specs/pvpanic): [`STOP`] stops it in the middle of this write, which
+/// returns when the machine goes on; [`END`] is only told.
+pub(crate) fn signal(port: u16, what: u8) -> Result<(), Failure> {
+    crate::sys::write_port(port, what).map_err(failed(format_args!("write to I/O port {port:#x}")))
+}
+
+/// "panicked"
+pub(crate) const STOP: u8 = 1;
+/// "crash loaded"
+pub(crate) const END: u8 = 2;
