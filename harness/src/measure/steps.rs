@@ -81,7 +81,7 @@ fn write(path: &str, text: &str) -> Ask {
 }
 
 fn hold(bytes: u64, busy: bool, seed: u64) -> Ask {
-    Ask::Job(Job::Hold(Hold { kind: HoldKind::Anonymous, bytes, seed, oom_score_adj: 0, busy, cgroup: None }))
+    Ask::Job(Job::Hold(Hold { kind: HoldKind::Anonymous, bytes, seed, oom_score_adj: 0, busy, cgroup: None, pace: None }))
 }
 
 fn exec(argv: &[&str], manner: Manner, timeout_ms: u64) -> Ask {

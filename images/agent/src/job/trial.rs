@@ -25,10 +25,7 @@ pub(crate) fn under_way() -> bool {
 pub(crate) fn run(id: u64, trial: &Trial, outbox: &Outbox) {
     let begun_ns = now_ns();
     UNDER_WAY.store(true, Ordering::SeqCst);
-    // Whoever watches is to be on a processor when there is something to see, whatever the load is.
-    let first = rustix::process::setpriority_process(None, -20).map_err(failed("setpriority"));
-    let result = first.and_then(|()| watch(trial));
-    let _ = rustix::process::setpriority_process(None, 0);
+    let result = watch(trial);
     UNDER_WAY.store(false, Ordering::SeqCst);
     outbox.job_done(id, begun_ns, result.map(JobOutcome::Tried));
 }
