@@ -22,7 +22,10 @@ fn a_wrong_command_line_is_status_2_before_anything_runs() {
     std::fs::write(used.join("samples.csv"), "x").unwrap();
     for (args, why) in [
         (&["--frobnicate"][..], "--frobnicate"),
-        (&["--policy", "onlin"], "no policy \"onlin\" (want online, online_movable, udev, udev_movable, agent)"),
+        (
+            &["--policy", "onlin"],
+            "no policy \"onlin\" (want online, online_movable, udev, udev_movable, agent)",
+        ),
         (&["--load", "cpu-0x"], "no load \"cpu-0x\""),
         (&["--size", "100M"], "no multiple of the memory block size"),
         (&["--size", "0"], "--size 0"),

@@ -185,7 +185,10 @@ fn blocks_and_words() {
         ("hold: { name: h, kind: slab, size: 1M, reaches: b }", "53: no DIMM b is plugged before"),
         ("release: { name: h }", "22: nothing is held as h"),
         ("exec: { program: /bin/none }", "22: no such file: \"/bin/none\""),
-        ("exec: { program: /bin/sh, within: soon }", "39: not a time: \"soon\" (want for example 5s or 300ms)"),
+        (
+            "exec: { program: /bin/sh, within: soon }",
+            "39: not a time: \"soon\" (want for example 5s or 300ms)",
+        ),
     ]);
 }
 

@@ -105,15 +105,17 @@ impl Wanted {
             false => given.to_vec(),
         };
         let quick = args.quick;
-        let kernels = words(&args.kernels, if quick { &["debian-6.12"] } else { &["debian-6.1", "debian-6.12"] });
+        let kernels =
+            words(&args.kernels, if quick { &["debian-6.12"] } else { &["debian-6.1", "debian-6.12"] });
         let sizes = words(&args.sizes, if quick { &["1G"] } else { &["128M", "1G", "4G", "16G"] });
         let policies = each(&args.policies, "--policy", &Policy::ALL)?;
-        let usual: &[Load] =
-            if quick { &[Load::Idle, Load::Cpu(4), Load::Memory(80)] } else { &Load::ALL };
+        let usual: &[Load] = if quick { &[Load::Idle, Load::Cpu(4), Load::Memory(80)] } else { &Load::ALL };
         let loads = each(&args.loads, "--load", usual)?;
         let size = |text: &String| match units::size(text) {
             Ok(size) if size > 0 && size.is_multiple_of(BLOCK) => Ok(size),
-            Ok(_) => Err(Failure::usage(format!("--size {text}: no multiple of the memory block size, 128M"))),
+            Ok(_) => {
+                Err(Failure::usage(format!("--size {text}: no multiple of the memory block size, 128M")))
+            }
             Err(e) => Err(Failure::usage(format!("--size {text}: {e}"))),
         };
         let time = |name: &str, text: &str| match units::duration(text) {
@@ -121,9 +123,16 @@ impl Wanted {
             Ok(_) => Err(Failure::usage(format!("--{name} {text}: nothing can be measured in no time"))),
             Err(e) => Err(Failure::usage(format!("--{name} {text}: {e}"))),
         };
-        let budget = args.budget.as_deref().or(quick.then_some("8m")).map(|t| time("budget", t)).transpose()?;
+        let budget =
+            args.budget.as_deref().or(quick.then_some("8m")).map(|t| time("budget", t)).transpose()?;
         let limit = time("limit", args.limit.as_deref().unwrap_or(if quick { "20s" } else { "60s" }))?;
-        let repeats = args.repeats.unwrap_or(if instructions { 3 } else if quick { 7 } else { 20 });
+        let repeats = args.repeats.unwrap_or(if instructions {
+            3
+        } else if quick {
+            7
+        } else {
+            20
+        });
         let processors = match (instructions, args.host.smp) {
             (true, Some(n)) if n != 1 => {
                 return Err(Failure::usage("--smp: with --clock instructions a guest has one processor"));
@@ -332,7 +341,8 @@ impl<'a> Session<'a> {
     fn rule_out(&mut self, kernel: &str, free: u64) {
         let all = self.design.cells.iter().chain(&self.design.left_out).filter(|cell| cell.kernel == kernel);
         let none = all.filter_map(|cell| {
-            design::cannot_fit(cell, free).map(|why| NotRun { cell: cell.clone(), why: format!("N/A: {why}") })
+            design::cannot_fit(cell, free)
+                .map(|why| NotRun { cell: cell.clone(), why: format!("N/A: {why}") })
         });
         self.impossible.extend(none.collect::<Vec<_>>());
     }
@@ -376,8 +386,7 @@ impl<'a> Session<'a> {
 
     fn summary(&self, kernels: &[Arc<Kernel>]) -> Summary {
         let accel = self.host.accel.word();
-        let (cells, not_run) =
-            summary::cells(&self.design, &self.impossible, &self.samples, self.args.clock);
+        let (cells, not_run) = summary::cells(&self.design, &self.impossible, &self.samples, self.args.clock);
         Summary {
             v: 1,
             memhp: env!("CARGO_PKG_VERSION").into(),
@@ -410,12 +419,14 @@ impl Csv {
         let wrong = |path: &Path, e| Failure::usage(format!("{}: {e}", path.display()));
         std::fs::create_dir_all(out).map_err(|e| wrong(out, e))?;
         let path = out.join("samples.csv");
-        let mut file = File::options().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                Failure::usage(format!("{}: is of an earlier measurement: name another --out", path.display()))
-            }
-            _ => wrong(&path, e),
-        })?;
+        let mut file =
+            File::options().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::AlreadyExists => Failure::usage(format!(
+                    "{}: is of an earlier measurement: name another --out",
+                    path.display()
+                )),
+                _ => wrong(&path, e),
+            })?;
         file.write_all(sample::HEADER.as_bytes()).map_err(|e| wrong(&path, e))?;
         Ok(Self { file, path })
     }
@@ -430,7 +441,8 @@ impl Csv {
 /// Everything but the samples, which are there already.
 fn write(out: &Path, summary: &Summary, samples: &[Sample]) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(summary).map_err(Failure::host)? + "\n";
-    let mut files = vec![("summary.json".to_string(), json), ("table.txt".to_string(), table::table(summary))];
+    let mut files =
+        vec![("summary.json".to_string(), json), ("table.txt".to_string(), table::table(summary))];
     files.extend(plots::plots(summary, samples));
     for (name, text) in files {
         let path = out.join(name);

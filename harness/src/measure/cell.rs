@@ -22,7 +22,8 @@ pub enum Policy {
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Online, Self::OnlineMovable, Self::Udev, Self::UdevMovable, Self::Agent];
+    pub const ALL: [Self; 5] =
+        [Self::Online, Self::OnlineMovable, Self::Udev, Self::UdevMovable, Self::Agent];
 
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -123,7 +124,10 @@ impl FromStr for Policy {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let words = Self::ALL.map(Self::word).join(", ");
-        Self::ALL.into_iter().find(|p| p.word() == text).ok_or_else(|| format!("no policy {text:?} (want {words})"))
+        Self::ALL
+            .into_iter()
+            .find(|p| p.word() == text)
+            .ok_or_else(|| format!("no policy {text:?} (want {words})"))
     }
 }
 
@@ -144,9 +148,8 @@ impl FromStr for Load {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let plain = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
-        let number = |digits: &str, most: u32| {
-            digits.parse().ok().filter(|n| plain(digits) && (1..=most).contains(n))
-        };
+        let number =
+            |digits: &str, most: u32| digits.parse().ok().filter(|n| plain(digits) && (1..=most).contains(n));
         let cpu = || text.strip_prefix("cpu-")?.strip_suffix('x').and_then(|n| number(n, 64)).map(Self::Cpu);
         let memory = || text.strip_prefix("memory-").and_then(|n| number(n, 99)).map(Self::Memory);
         let named = match text {
@@ -155,7 +158,9 @@ impl FromStr for Load {
             "all" => Some(Self::All),
             _ => None,
         };
-        let wrong = || format!("no load {text:?} (want idle, cpu-1x to cpu-64x, memory-1 to memory-99, uevents, all)");
+        let wrong = || {
+            format!("no load {text:?} (want idle, cpu-1x to cpu-64x, memory-1 to memory-99, uevents, all)")
+        };
         named.or_else(cpu).or_else(memory).ok_or_else(wrong)
     }
 }
@@ -214,9 +219,14 @@ mod tests {
 
     #[test]
     fn other_words_are_refused() {
-        for text in ["", "cpu", "cpu-0x", "cpu-x", "cpu-65x", "cpu-4", "memory-0", "memory-100", "memory-+5", "Idle"] {
+        for text in
+            ["", "cpu", "cpu-0x", "cpu-x", "cpu-65x", "cpu-4", "memory-0", "memory-100", "memory-+5", "Idle"]
+        {
             let refused = text.parse::<Load>();
-            assert!(refused.as_ref().is_err_and(|e| e.contains(&format!("{text:?}"))), "{text:?}: {refused:?}");
+            assert!(
+                refused.as_ref().is_err_and(|e| e.contains(&format!("{text:?}"))),
+                "{text:?}: {refused:?}"
+            );
         }
         assert!("onlin".parse::<Policy>().is_err_and(|e| e.contains("online_movable")));
     }

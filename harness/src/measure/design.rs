@@ -40,8 +40,10 @@ pub fn design(factors: &Factors, samples: Option<u64>, least: u64, seed: u64) ->
         kept * least
     };
     let most = all.len() as u64;
-    let fraction = (1..=most).find(|m| samples.is_none_or(|samples| carried(*m) <= samples)).unwrap_or(most.max(1));
-    let (kept, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|(sum, _)| in_fraction(*sum, fraction, seed));
+    let fraction =
+        (1..=most).find(|m| samples.is_none_or(|samples| carried(*m) <= samples)).unwrap_or(most.max(1));
+    let (kept, left): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(sum, _)| in_fraction(*sum, fraction, seed));
     let cells = |all: Vec<(u64, Cell)>| all.into_iter().map(|(_, cell)| cell).collect();
     Design { cells: cells(kept), left_out: cells(left), fraction }
 }

@@ -64,7 +64,11 @@ impl Guests<'_> {
             nodes: Vec::new(),
             cold_dimms: Vec::new(),
             cpu: None,
-            extra: panic_port::ARGS.iter().map(|a| (*a).to_string()).chain(self.extra.iter().cloned()).collect(),
+            extra: panic_port::ARGS
+                .iter()
+                .map(|a| (*a).to_string())
+                .chain(self.extra.iter().cloned())
+                .collect(),
         };
         let words = [crate::run::spec::ALWAYS, wire::MARKER, &self.append];
         let cmdline = words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
@@ -111,7 +115,13 @@ impl Guests<'_> {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub fn trial(&self, template: &Template, cell: &Cell, limit: Duration, seed: u64) -> Result<(Outcome, Seen), Fault> {
+    pub fn trial(
+        &self,
+        template: &Template,
+        cell: &Cell,
+        limit: Duration,
+        seed: u64,
+    ) -> Result<(Outcome, Seen), Fault> {
         if self.host.interrupted() {
             return Err(Fault::Interrupted);
         }
@@ -311,7 +321,9 @@ pub(super) fn channel_fault(error: ChannelError) -> Fault {
 /// After the plug it is: nothing else was asked of it.
 pub(super) fn late(error: ChannelError) -> Fault {
     match error {
-        ChannelError::Wait(timeout @ WaitError::Timeout { .. }) => Fault::Died(format!("no answer: {timeout}")),
+        ChannelError::Wait(timeout @ WaitError::Timeout { .. }) => {
+            Fault::Died(format!("no answer: {timeout}"))
+        }
         other => channel_fault(other),
     }
 }

@@ -18,7 +18,8 @@ pub type Plot = (String, String);
 
 /// All plots.
 pub fn plots(summary: &Summary, samples: &[Sample]) -> Vec<Plot> {
-    let mut groups: Vec<(&str, u64)> = summary.cells.iter().map(|c| (c.cell.kernel.as_str(), c.cell.size)).collect();
+    let mut groups: Vec<(&str, u64)> =
+        summary.cells.iter().map(|c| (c.cell.kernel.as_str(), c.cell.size)).collect();
     groups.dedup();
     let one = |(kernel, bytes): (&str, u64)| {
         let cells = summary.cells.iter().filter(|c| c.cell.kernel == kernel && c.cell.size == bytes);
@@ -79,14 +80,16 @@ impl Group<'_> {
         let all: Vec<f64> = self.cells.iter().flat_map(|c| self.values(c)).flatten().map(ms).collect();
         let least = all.iter().copied().fold(limit, f64::min).max(0.01);
         let most = all.iter().copied().fold(least, f64::max);
-        let (low, high) = (least.log10().floor(), (most.log10() + 0.01).ceil().max(least.log10().floor() + 1.0));
+        let (low, high) =
+            (least.log10().floor(), (most.log10() + 0.01).ceil().max(least.log10().floor() + 1.0));
         let end = width - right;
         let x = |ms: f64| left + (ms.max(0.001).log10() - low) / (high - low) * (end - left);
         let gaps = self.cells.windows(2).filter(|w| w[0].cell.load != w[1].cell.load).count() as f64;
         let bottom = top + row * self.cells.len() as f64 + 8.0 * gaps;
         let mut svg = Svg::new(width, bottom + 62.0);
         svg.text((16.0, 24.0), 15.0, Anchor::Start, INK, &self.title("From plug to all blocks online"));
-        let what = "a dot: one trial; the bar: the middle one; at the right edge: not all online within the limit";
+        let what =
+            "a dot: one trial; the bar: the middle one; at the right edge: not all online within the limit";
         svg.text((16.0, 42.0), 11.0, Anchor::Start, GREY, what);
         for decade in low as i32..=high as i32 {
             for step in [1.0, 2.0, 5.0] {
@@ -117,7 +120,9 @@ impl Group<'_> {
             for (at, one) in self.values(cell).into_iter().enumerate() {
                 let up = f64::from(u8::try_from(at % 3).unwrap_or(0)) * 2.5 - 2.5;
                 match one {
-                    Some(ns) => svg.dot((x(ms(ns)), y + up), 2.8, colour, &format!("{} {}", value(one), self.unit())),
+                    Some(ns) => {
+                        svg.dot((x(ms(ns)), y + up), 2.8, colour, &format!("{} {}", value(one), self.unit()))
+                    }
                     None => svg.dot((width - right + 34.0, y + up), 2.8, NEVER, "never"),
                 }
             }
@@ -133,7 +138,11 @@ impl Group<'_> {
     fn heat(&self) -> String {
         let mut policies: Vec<Policy> = self.cells.iter().map(|c| c.cell.policy).collect();
         let mut loads: Vec<Load> = Vec::new();
-        self.cells.iter().for_each(|c| if !loads.contains(&c.cell.load) { loads.push(c.cell.load) });
+        self.cells.iter().for_each(|c| {
+            if !loads.contains(&c.cell.load) {
+                loads.push(c.cell.load)
+            }
+        });
         policies.sort();
         policies.dedup();
         let (left, top, wide, high) = (110.0, 84.0, 118.0, 42.0);
@@ -141,10 +150,18 @@ impl Group<'_> {
         let height = top + high * loads.len() as f64 + 56.0;
         let mut svg = Svg::new(width, height);
         svg.text((16.0, 24.0), 15.0, Anchor::Start, INK, &self.title("Middle trial"));
-        let what = format!("{} from plug to all blocks online; below: trials, share never fully online, OOM kills", self.unit());
+        let what = format!(
+            "{} from plug to all blocks online; below: trials, share never fully online, OOM kills",
+            self.unit()
+        );
         svg.text((16.0, 42.0), 11.0, Anchor::Start, GREY, &what);
-        let middles: Vec<f64> =
-            self.cells.iter().filter_map(|c| c.middle(self.samples)).flatten().map(|ns| ms(ns).max(0.001).log10()).collect();
+        let middles: Vec<f64> = self
+            .cells
+            .iter()
+            .filter_map(|c| c.middle(self.samples))
+            .flatten()
+            .map(|ns| ms(ns).max(0.001).log10())
+            .collect();
         let least = middles.iter().copied().fold(f64::INFINITY, f64::min);
         let most = middles.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         for (at, policy) in policies.iter().enumerate() {
@@ -162,7 +179,11 @@ impl Group<'_> {
                     None => ("#f5f5f5".to_string(), GREY, "not run".to_string()),
                     Some(None) => (NEVER.to_string(), "white", "never".to_string()),
                     Some(Some(ns)) => {
-                        let share = if most > least { (ms(ns).max(0.001).log10() - least) / (most - least) } else { 0.0 };
+                        let share = if most > least {
+                            (ms(ns).max(0.001).log10() - least) / (most - least)
+                        } else {
+                            0.0
+                        };
                         (shade(share), if share > 0.6 { "white" } else { INK }, value(Some(ns)))
                     }
                 };
@@ -216,6 +237,9 @@ mod tests {
 
     #[test]
     fn shades_go_from_pale_to_dark() {
-        assert_eq!((shade(0.0).as_str(), shade(1.0).as_str(), shade(7.0).as_str()), ("#fff5eb", "#a63603", "#a63603"));
+        assert_eq!(
+            (shade(0.0).as_str(), shade(1.0).as_str(), shade(7.0).as_str()),
+            ("#fff5eb", "#a63603", "#a63603")
+        );
     }
 }

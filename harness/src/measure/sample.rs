@@ -145,9 +145,15 @@ pub(super) mod tests {
         (one.why, one.seen.victims) = ("a \"b\", c\nd".into(), vec!["x".into(), "y".into()]);
         let line = one.csv();
         assert_eq!(line.matches('\n').count(), 1);
-        assert!(line.starts_with("1,0,k,1073741824,cpu-4x,udev,online,7000000,,,8,8,0,x y,0,0,0,,"), "{line}");
+        assert!(
+            line.starts_with("1,0,k,1073741824,cpu-4x,udev,online,7000000,,,8,8,0,x y,0,0,0,,"),
+            "{line}"
+        );
         assert!(line.ends_with("\"a \"\"b\"\", c d\"\n"), "{line}");
-        assert_eq!(HEADER.matches(',').count(), sample(Load::Idle, Policy::Agent, None).csv().matches(',').count());
+        assert_eq!(
+            HEADER.matches(',').count(),
+            sample(Load::Idle, Policy::Agent, None).csv().matches(',').count()
+        );
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub fn trial(
     })?;
     let _guard = guests.host.watch_over(&vm);
     let before = Readings::of(&seen.before).map_err(Fault::NotMeasured)?;
-    steps::in_force(cell.load, guests.processors, idle.free, idle.seqnum, &before).map_err(Fault::NotMeasured)?;
+    steps::in_force(cell.load, guests.processors, idle.free, idle.seqnum, &before)
+        .map_err(Fault::NotMeasured)?;
     guests.result(&vm, &seen, &before, (addr / idle.block, blocks), (held, said))
 }
 
@@ -138,7 +139,9 @@ fn follow(
         vm.cont(deadline).map_err(|e| Fault::NotMeasured(e.to_string()))?;
         match vm.wait_signal(from, None, deadline) {
             Ok(Signal::End) => {}
-            Ok(Signal::Stopped | Signal::Never) => return Err(Fault::NotMeasured("the guest stopped twice".into())),
+            Ok(Signal::Stopped | Signal::Never) => {
+                return Err(Fault::NotMeasured("the guest stopped twice".into()));
+            }
             Err(error) => return Err(guest::late(error.into())),
         }
     }

@@ -102,7 +102,9 @@ mod tests {
     #[test]
     fn intervals_of_the_median_are_those_of_the_tables() {
         // Conover, "Practical Nonparametric Statistics": ranks for the median, 95 %.
-        for (n, expected) in [(6, (1, 6)), (9, (2, 8)), (10, (2, 9)), (15, (4, 12)), (20, (6, 15)), (30, (10, 21))] {
+        for (n, expected) in
+            [(6, (1, 6)), (9, (2, 8)), (10, (2, 9)), (15, (4, 12)), (20, (6, 15)), (30, (10, 21))]
+        {
             assert_eq!(ranks(n, 0.5), Some(expected), "n = {n}");
         }
         assert_eq!(ranks(5, 0.5), None);

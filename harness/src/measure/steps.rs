@@ -81,7 +81,15 @@ fn write(path: &str, text: &str) -> Ask {
 }
 
 fn hold(bytes: u64, busy: bool, seed: u64) -> Ask {
-    Ask::Job(Job::Hold(Hold { kind: HoldKind::Anonymous, bytes, seed, oom_score_adj: 0, busy, cgroup: None, pace: None }))
+    Ask::Job(Job::Hold(Hold {
+        kind: HoldKind::Anonymous,
+        bytes,
+        seed,
+        oom_score_adj: 0,
+        busy,
+        cgroup: None,
+        pace: None,
+    }))
 }
 
 fn exec(argv: &[&str], manner: Manner, timeout_ms: u64) -> Ask {
@@ -131,7 +139,8 @@ impl Readings {
 
 /// MemFree of /proc/meminfo, in bytes.
 pub fn mem_free(meminfo: &str) -> Option<u64> {
-    let kib = meminfo.lines().find_map(|l| l.strip_prefix("MemFree:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let kib =
+        meminfo.lines().find_map(|l| l.strip_prefix("MemFree:")?.trim().strip_suffix(" kB")?.parse().ok());
     kib.map(|kib: u64| kib * 1024)
 }
 
@@ -143,7 +152,13 @@ fn line(text: &str, name: &str) -> Option<u64> {
 ///
 /// # Errors
 /// What is not as it must be: nothing is measured then.
-pub fn in_force(load: Load, processors: u32, free: u64, seqnum: u64, before: &Readings) -> Result<(), String> {
+pub fn in_force(
+    load: Load,
+    processors: u32,
+    free: u64,
+    seqnum: u64,
+    before: &Readings,
+) -> Result<(), String> {
     let spinners = load.spinners() * processors;
     if before.running < spinners {
         return Err(format!("{load} is not in force: {} tasks want to run, not {spinners}", before.running));
@@ -151,7 +166,10 @@ pub fn in_force(load: Load, processors: u32, free: u64, seqnum: u64, before: &Re
     // Five percent for what the kernel frees and takes meanwhile.
     let most = free / 100 * u64::from(105 - load.held().min(100));
     if load.held() > 0 && before.free > most {
-        return Err(format!("{load} is not in force: {} bytes are free, {most} at most should be", before.free));
+        return Err(format!(
+            "{load} is not in force: {} bytes are free, {most} at most should be",
+            before.free
+        ));
     }
     if load.storm() && before.seqnum < seqnum + STORM_BEGUN {
         return Err(format!("{load} is not in force: {} uevents came", before.seqnum.saturating_sub(seqnum)));

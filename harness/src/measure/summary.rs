@@ -222,10 +222,13 @@ pub(super) mod tests {
         let cell = |policy| Cell { policy, ..samples[0].cell.clone() };
         let mut design = design_of(&samples, vec![cell(Policy::Agent), cell(Policy::UdevMovable)]);
         design.cells.extend([cell(Policy::Online), cell(Policy::OnlineMovable)]);
-        let impossible = [Policy::Online, Policy::Agent].map(|p| NotRun { cell: cell(p), why: "memmap".into() });
+        let impossible =
+            [Policy::Online, Policy::Agent].map(|p| NotRun { cell: cell(p), why: "memmap".into() });
         let (cells, not_run) = cells(&design, &impossible, &samples, Clock::Host);
         assert_eq!(cells.len(), 1);
-        let why = |policy| not_run.iter().filter(|n| n.cell.policy == policy).map(|n| n.why.as_str()).collect::<Vec<_>>();
+        let why = |policy| {
+            not_run.iter().filter(|n| n.cell.policy == policy).map(|n| n.why.as_str()).collect::<Vec<_>>()
+        };
         assert_eq!(why(Policy::Online), ["memmap"]);
         assert_eq!(why(Policy::Agent), ["memmap"]);
         assert_eq!(why(Policy::OnlineMovable), ["the measurement ended before its turn"]);

@@ -17,7 +17,17 @@ pub fn table(summary: &Summary) -> String {
             text += &format!("\n{}, DIMM of {}; {unit} from plug to all blocks online\n", now.0, size(now.1));
             text += &format!(
                 "{:<10} {:<15} {:>4} {:>9} {:>19} {:>9} {:>9} {:>9} {:>12} {:>9} {:>9}\n",
-                "load", "policy", "n", "p50", interval_head(summary.clock), "p95", "p99", "max", "never", "OOM kills", "alloc fail"
+                "load",
+                "policy",
+                "n",
+                "p50",
+                interval_head(summary.clock),
+                "p95",
+                "p99",
+                "max",
+                "never",
+                "OOM kills",
+                "alloc fail"
             );
             group = Some(now);
         }
@@ -41,7 +51,8 @@ pub fn table(summary: &Summary) -> String {
 }
 
 fn head(summary: &Summary) -> String {
-    let kernels: Vec<String> = summary.kernels.iter().map(|(name, release)| format!("{name} ({release})")).collect();
+    let kernels: Vec<String> =
+        summary.kernels.iter().map(|(name, release)| format!("{name} ({release})")).collect();
     let measured: usize = summary.cells.iter().map(|c| c.n).sum();
     let mut text = format!(
         "memhp measure onlining: {} cells of {}, {measured} trials, seed {}, limit {} s\nkernels: {}\nQEMU {}, accelerator {}, clock: {}\n",
@@ -119,7 +130,8 @@ pub fn value(value: Value) -> String {
 fn not_measured(summary: &Summary) -> String {
     let mut text = String::new();
     let trials = summary.cells.iter().filter(|c| c.not_measured > 0);
-    let lines: Vec<String> = trials.map(|c| format!("  {}: {} ({})\n", c.cell, c.not_measured, c.why)).collect();
+    let lines: Vec<String> =
+        trials.map(|c| format!("  {}: {} ({})\n", c.cell, c.not_measured, c.why)).collect();
     if !lines.is_empty() {
         text += "\ntrials that were not measured, and count nowhere:\n";
         text += &lines.concat();
@@ -155,8 +167,10 @@ mod tests {
         let text = table(&summary_of(&more));
         let row = text.lines().find(|l| l.starts_with("idle")).unwrap();
         let words: Vec<&str> = row.split_whitespace().collect();
-        let expected =
-            ["idle", "udev", "20", "11.0", "7.0", "to", "16.0", "20.0", "-", "never", "1", "(5", "%)", "0", "0"];
+        let expected = [
+            "idle", "udev", "20", "11.0", "7.0", "to", "16.0", "20.0", "-", "never", "1", "(5", "%)", "0",
+            "0",
+        ];
         assert_eq!(words, expected);
         assert!(text.contains("limits of this measurement") && text.contains("accelerator tcg"), "{text}");
     }

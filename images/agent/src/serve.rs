@@ -122,7 +122,8 @@ impl Agent {
         }
         if let Some(port) = self.script.as_ref().and_then(Script::done) {
             self.script = None;
-            crate::job::signal(port, crate::job::END).map_err(|f| format!("tell the end of the script: {}", f.why))?;
+            crate::job::signal(port, crate::job::END)
+                .map_err(|f| format!("tell the end of the script: {}", f.why))?;
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use wire::{Failure, Job};
 
-pub(crate) use trial::{END, signal, under_way as trial_under_way};
 pub(crate) use hold::{Command, HoldReply, Outcome, Request};
+pub(crate) use trial::{END, signal, under_way as trial_under_way};
 
 /// What jobs run with.
 #[derive(Clone)]
