@@ -35,8 +35,8 @@ fn watch(trial: &Trial) -> Result<TrialSeen, Failure> {
     let mut reader = Reader::new();
     let mut read = || trial.read.iter().map(|path| reader.value(CWD, path)).collect::<Vec<Value>>();
     let before = read();
-    if trial.align_ns > 0 {
-        sleep_until((now_ns() / trial.align_ns + 1).saturating_mul(trial.align_ns))?;
+    if let Some(past) = now_ns().checked_div(trial.align_ns) {
+        sleep_until((past + 1).saturating_mul(trial.align_ns))?;
     }
     uevents.drain(drop);
     signal(trial.port, STOP)?;
