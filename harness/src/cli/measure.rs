@@ -312,7 +312,7 @@ impl<'a> Session<'a> {
         eprintln!("memhp: preparing {} ({})", kernel.name, kernel.release);
         let mut guests = Guests {
             host: self.host,
-            kernel: &**kernel,
+            kernel,
             initrd: self.host.files().join("initramfs-measure"),
             largest: self.wanted.sizes.iter().copied().max().unwrap_or(BLOCK),
             processors: self.wanted.processors,

@@ -65,7 +65,7 @@ fn all(factors: &Factors) -> Vec<(u64, Cell)> {
 }
 
 fn in_fraction(sum: u64, fraction: u64, seed: u64) -> bool {
-    (sum + seed) % fraction == 0
+    (sum.wrapping_add(seed)).is_multiple_of(fraction)
 }
 
 /// Why a cell cannot be: the memory map of the DIMM (64 bytes of struct page for each page of 4 KiB) has to come from what
