@@ -3,6 +3,15 @@
 //! Data flows one way: kernels, cases and the command line make a plan (a list of scenarios); a scenario
 //! runs in a guest and leaves events; a verdict is a fold over the events; reports are folds over events too.
 
+/// A line on stderr. Unlike `eprintln!` it does not panic where nobody reads any more: what is under way (a run, the end
+/// of one) goes on.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 pub mod bisect;
 pub mod case;
 pub mod cli;

@@ -188,7 +188,7 @@ fn history(args: &BisectArgs, tree: &Path, good: &str, bad: &str, out: &Path) ->
     let dir = match built {
         Some(Ok(Ok(dir))) => dir,
         Some(Ok(Err(why))) => {
-            eprintln!("memhp: the bad revision {} cannot be built: {why}", ends.bad.sha);
+            say!("memhp: the bad revision {} cannot be built: {why}", ends.bad.sha);
             return Ok(1);
         }
         Some(Err(stop)) => return stopped(&stop),
@@ -290,11 +290,11 @@ fn journal_key(args: &BisectArgs, ends: &Ends, recipe: &Recipe) -> String {
 fn stopped(stop: &Stop) -> Result<i32, Failure> {
     match stop {
         Stop::Signal(signal) => {
-            eprintln!("memhp: ended; the same command goes on from here");
+            say!("memhp: ended; the same command goes on from here");
             Ok(128 + signal)
         }
         Stop::Undecided(why) => {
-            eprintln!("memhp: {why}");
+            say!("memhp: {why}");
             Ok(1)
         }
         Stop::Host(why) => Err(Failure::host(why)),
@@ -316,5 +316,5 @@ fn tell(step: &Step, subject: &str) {
 }
 
 pub(super) fn progress(line: &str) {
-    eprintln!("memhp: {line}");
+    say!("memhp: {line}");
 }

@@ -113,7 +113,7 @@ pub fn compared(args: &CompareArgs) -> Result<Outcome, Failure> {
         let wrong = |e: std::io::Error| Failure::host(format!("write {}: {e}", path.display()));
         std::fs::create_dir_all(&out).map_err(wrong)?;
         std::fs::write(&path, json(&comparison)?).map_err(wrong)?;
-        eprintln!("memhp: comparison in {}", path.display());
+        say!("memhp: comparison in {}", path.display());
     }
     Ok(Outcome { comparison, ended_by })
 }

@@ -122,7 +122,7 @@ impl Runs {
                 let plan: Vec<Planned> =
                     plans[index].iter().map(|p| Planned { round, ..p.clone() }).collect();
                 let name = if index == 0 { "A" } else { "B" };
-                eprintln!("memhp: {name} ({}): {} scenarios, repeat {}", live.spec, plan.len(), round + 1);
+                say!("memhp: {name} ({}): {} scenarios, repeat {}", live.spec, plan.len(), round + 1);
                 writer.run(&self.host, &plan, self.jobs, &self.cache)?;
             }
         }

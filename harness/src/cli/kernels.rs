@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Lists, fetches or updates.
 pub fn kernels(args: &KernelsArgs) -> Result<String, Failure> {
-    let notify = |notice: kernel::Notice| eprintln!("memhp: {notice}");
+    let notify = |notice: kernel::Notice| say!("memhp: {notice}");
     let mut context = kernel::Context::new(&notify).map_err(Failure::kernel)?;
     context.kernels_dir.clone_from(&args.kernels_dir);
     let told = Told::new();

@@ -220,7 +220,7 @@ fn onlining(args: &OnliningArgs, wanted: &Wanted) -> Result<i32, Failure> {
     let summary = session.summary(&resolved.all);
     write(&out, &summary, &session.samples)?;
     super::print(&table::table(&summary));
-    eprintln!("memhp: results in {}: samples.csv, summary.json, table.txt, plots (*.svg)", out.display());
+    say!("memhp: results in {}: samples.csv, summary.json, table.txt, plots (*.svg)", out.display());
     match host.signal() {
         Some(signal) => Ok(128 + signal),
         // Nothing at all was measured: the host's fault, or the kernels'.
@@ -231,7 +231,7 @@ fn onlining(args: &OnliningArgs, wanted: &Wanted) -> Result<i32, Failure> {
 
 /// udevd and its libraries, as a part of an initramfs.
 fn user_space() -> Result<Vec<u8>, Failure> {
-    let notify = |notice: crate::kernel::Notice| eprintln!("memhp: {notice}");
+    let notify = |notice: crate::kernel::Notice| say!("memhp: {notice}");
     let context = crate::kernel::Context::new(&notify).map_err(Failure::kernel)?;
     crate::image::part(crate::image::Part::Udev, &context).map_err(Failure::kernel)
 }
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
                 }
                 Err(Fault::Interrupted) => return Ok(()),
                 Err(Fault::Died(why) | Fault::NotMeasured(why)) => {
-                    eprintln!("memhp: {}: not measured: {why}", kernel.name);
+                    say!("memhp: {}: not measured: {why}", kernel.name);
                     self.without(&kernel.name, &why);
                 }
             }
@@ -309,7 +309,7 @@ impl<'a> Session<'a> {
 
     fn prepare(&self, kernel: &'a Arc<Kernel>) -> Result<(String, Ready<'a>, u64), Fault> {
         let missed = |e: String| Fault::NotMeasured(e);
-        eprintln!("memhp: preparing {} ({})", kernel.name, kernel.release);
+        say!("memhp: preparing {} ({})", kernel.name, kernel.release);
         let mut guests = Guests {
             host: self.host,
             kernel,
@@ -381,7 +381,7 @@ impl<'a> Session<'a> {
             (outcome, _) => format!("{}: {}", outcome.word(), sample.why),
         };
         let seconds = self.begun.elapsed().as_secs();
-        eprintln!("memhp: {seconds:>5} s  #{:<4} {}: {what}", sample.order, sample.cell);
+        say!("memhp: {seconds:>5} s  #{:<4} {}: {what}", sample.order, sample.cell);
     }
 
     fn summary(&self, kernels: &[Arc<Kernel>]) -> Summary {

@@ -47,7 +47,7 @@ pub fn main() -> i32 {
     match verb(&cli.verb) {
         Ok(status) => status,
         Err(failure) => {
-            eprintln!("memhp: {failure}");
+            say!("memhp: {failure}");
             // A bisection must stop at a wrong command line, and skip what cannot be judged.
             match failure.status {
                 _ if bisecting && failure.no_tool => 128,

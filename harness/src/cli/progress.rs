@@ -27,7 +27,7 @@ impl Progress for Told {
         if !std::io::stderr().is_terminal() {
             // What takes seconds is no news for a log.
             if !what.ends_with("config") {
-                eprintln!("memhp: {what}");
+                say!("memhp: {what}");
             }
             return;
         }

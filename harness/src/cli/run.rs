@@ -101,7 +101,7 @@ fn of_this_directory(args: &RunArgs) -> Result<RunArgs, Failure> {
     if args.sources.kernels.is_empty() && crate::kernel::build::is_configured_source(here) {
         let dir = here.canonicalize().map_err(Failure::host)?;
         args.sources.kernels = vec![format!("tree:{}", dir.display())];
-        eprintln!("memhp: a kernel tree: building what is stale and testing it (-k tree:.)");
+        say!("memhp: a kernel tree: building what is stale and testing it (-k tree:.)");
     }
     Ok(args)
 }
@@ -129,7 +129,7 @@ fn verify(
         false => differences.iter().map(|d| format!("forks cannot be trusted: {d}")).collect(),
     };
     for text in texts {
-        eprintln!("memhp: {text}");
+        say!("memhp: {text}");
         session.say(None, Kind::Notice { text })?;
     }
     Ok(!differences.is_empty())
@@ -261,7 +261,7 @@ pub fn prove(
     if let Some(why) = choice.why {
         let notice = format!("emulating (TCG): {why}");
         // QEMU's own last words are in the log; on the terminal what it came to is enough.
-        eprintln!("memhp: {}", notice.split(": qemu-system").next().unwrap_or(&notice));
+        say!("memhp: {}", notice.split(": qemu-system").next().unwrap_or(&notice));
         notices.push(notice);
     }
     Ok(())

@@ -138,7 +138,7 @@ fn judge(args: &SeriesArgs, out: &Path) -> Result<(Facts, Outcome, Vec<String>),
         tools,
         cache: &cache.dir("series"),
         out,
-        say: &|text| eprintln!("memhp: {text}"),
+        say: &|text| say!("memhp: {text}"),
     };
     let (facts, prepared) = with_stop(&stop, || series::prepare(&request).map_err(failed))?;
     let outcome = match prepared {
@@ -218,7 +218,7 @@ fn compared(
         return Ok(stages);
     }
     // A guest that had bad luck once is no change.
-    eprintln!("memhp: {} scenarios changed: running them again", changed.len());
+    say!("memhp: {} scenarios changed: running them again", changed.len());
     let again: Vec<String> = changed.into_iter().collect();
     judge.runs.push(run(args, kernels, &again, AGAIN, &out.join("again"))?);
     judge.stages()
@@ -299,7 +299,7 @@ fn run(
     let parsed = Cli::try_parse_from(words).map_err(Failure::host)?;
     let Verb::Run(mut run) = parsed.verb else { return Err(Failure::host("no run")) };
     run.host = args.host.clone();
-    eprintln!("memhp: running the cases on {} kernels, results in {}", kernels.len(), out.display());
+    say!("memhp: running the cases on {} kernels, results in {}", kernels.len(), out.display());
     let status = super::run::run_to(&run, Stdout::Nothing)?;
     if status > 128 {
         return Err(Failure { status, ..Failure::host("interrupted") });

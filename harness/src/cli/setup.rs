@@ -38,7 +38,7 @@ fn command(program: &str, args: &[&str]) -> Result<(), Failure> {
     let root = rustix::process::geteuid().is_root();
     let line = if root { vec![program] } else { vec!["sudo", program] };
     let line = [line.as_slice(), args].concat();
-    eprintln!("memhp: {}", line.join(" "));
+    say!("memhp: {}", line.join(" "));
     let mut child = Command::new(line[0]);
     // Results belong on stdout, and nothing else.
     child.args(&line[1..]).env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr());

@@ -44,8 +44,8 @@ fn caught<T>(
                 if count > 0 {
                     std::process::exit(128 + signal);
                 }
-                eprintln!("memhp: ending the {what} (again: at once)");
                 end(signal);
+                say!("memhp: ending the {what} (again: at once)");
             }
         });
         work()

@@ -23,7 +23,7 @@ pub struct Kernels {
 pub fn kernels(specs: &[String], dir: Option<&Path>) -> Result<Kernels, Failure> {
     let notices = RefCell::new(Vec::new());
     let notify = |notice: kernel::Notice| {
-        eprintln!("memhp: {notice}");
+        say!("memhp: {notice}");
         notices.borrow_mut().push(notice.to_string());
     };
     let mut context = kernel::Context::new(&notify).map_err(Failure::kernel)?;

@@ -33,9 +33,10 @@ fn one(kernel: &Arc<Kernel>, host: Option<&Host>) -> Result<Met, Failure> {
             Probed::Dead(dead) => Ok(Met { subject: usual(), dead: Some(dead) }),
         },
         (None, None) => {
-            eprintln!(
+            say!(
                 "memhp: {}: no configuration at hand; taken for a usual build of {}",
-                kernel.name, kernel.version
+                kernel.name,
+                kernel.version
             );
             Ok(alive(usual()))
         }

@@ -97,7 +97,7 @@ impl Guests<'_> {
         };
         let mut log = |kind: Kind| {
             if let Kind::Retry { reason } = kind {
-                eprintln!("memhp: {}: {reason}", self.kernel.name);
+                say!("memhp: {}: {reason}", self.kernel.name);
             }
         };
         let (vm, _) = boot::boot(self.host, &mut spec, &mut log).map_err(|e| match e {

@@ -32,9 +32,9 @@ pub fn run(host: &Host, kernel: &Kernel, append: &str) -> Result<(), Trouble> {
     let spec = Spec::new(host.qemu.clone(), host.accel, machine, Some(boot));
     let vm = Vm::start(spec).map_err(|e| Trouble::Miss(e.to_string()))?;
     let _guard = host.watch_over(&vm);
-    eprintln!("memhp: booting {} ({})", kernel.name, kernel.release);
+    say!("memhp: booting {} ({})", kernel.name, kernel.release);
     let hello = vm.channel().hello(deadline(host, 90)).map_err(channel_trouble)?;
-    eprintln!("memhp: Linux {} is up; `help` tells the commands", hello.release);
+    say!("memhp: Linux {} is up; `help` tells the commands", hello.release);
     let mut shell = Shell { guest: Guest::new(vm, hello.page_flags), host, seen: 0 };
     let mut line = String::new();
     loop {
@@ -45,7 +45,7 @@ pub fn run(host: &Host, kernel: &Kernel, append: &str) -> Result<(), Trouble> {
             Ok(_) if matches!(line.trim(), "quit" | "exit") => return Ok(()),
             Ok(_) => match shell.obey(line.trim()) {
                 Ok(text) => out(&text),
-                Err(Trouble::Error(why)) => eprintln!("{why}"),
+                Err(Trouble::Error(why)) => say!("{why}"),
                 Err(other) => return Err(other),
             },
             Err(e) => return Err(Trouble::Error(format!("standard input: {e}"))),

@@ -44,7 +44,7 @@ pub fn probe(host: &Host, kernel: &Kernel) -> Result<Probed, Trouble> {
     let name = kernel.image.display();
     let mut log = |kind| {
         if let Kind::Retry { reason } = kind {
-            eprintln!("memhp: {name}: the probe boot is tried again: {reason}");
+            say!("memhp: {name}: the probe boot is tried again: {reason}");
         }
     };
     let (vm, _) = match super::boot::boot(host, &mut spec, &mut log) {

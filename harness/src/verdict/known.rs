@@ -1,7 +1,7 @@
 //! Known issues: true defects of shipping kernels, each recognised by its exact signature and by nothing less.
 //!
-//! A scenario is a known failure only if an entry's pattern, kernel range, title and whole set of
-//! (fact, expected, seen) are those of the scenario. Nothing else turns a failure green.
+//! A scenario is a known failure only if the entries whose pattern, kernel range and whole set of (fact, expected, seen)
+//! fit it say, together, exactly what was found, and one of them has its title. Nothing else turns a failure green.
 
 use super::triage::Complaint;
 use super::types::Verdict;
@@ -161,7 +161,8 @@ impl Known {
         self.entries.iter().find(|e| e.id == id)
     }
 
-    /// The entry that a failure is. `findings` holds those of the console too ([`console_finding`]).
+    /// The entry that a failure is: of several that are it together, the one with its title. `findings` holds those of
+    /// the console too ([`console_finding`]).
     pub fn matches(
         &self,
         scenario: &str,
@@ -169,12 +170,14 @@ impl Known {
         title: &str,
         findings: &[Finding],
     ) -> Option<&Entry> {
-        self.entries.iter().find(|entry| {
+        let shows = |entry: &&Entry| {
             entry.applies(scenario, version)
-                && entry.title == title
                 && entry.facts.iter().all(|fact| findings.iter().any(|f| fact.is(f)))
-                && findings.iter().all(|f| entry.facts.iter().any(|fact| fact.is(f)))
-        })
+        };
+        let shown: Vec<&Entry> = self.entries.iter().filter(shows).collect();
+        let told = |f: &Finding| shown.iter().any(|entry| entry.facts.iter().any(|fact| fact.is(f)));
+        let all = findings.iter().all(told);
+        shown.iter().find(|entry| all && entry.title == title).copied()
     }
 
     /// Entries that always reproduce and did not: each with the scenarios that passed though it applies to them.

@@ -1,4 +1,7 @@
 //! After a full unplug: everything exact is as at boot. No model is asked, so that its errors cannot hide anything.
+//!
+//! One thing is not exact: the memory that nothing accounts for, where a memory map that is never freed ends up. It may
+//! be in place again when memory is plugged at the same address, so that no series of rounds shows its loss.
 
 use super::super::snapshot::Snapshot;
 use crate::finding::Finding;
@@ -8,6 +11,11 @@ use std::fmt::Display;
 const RULE: &str = "after a full unplug this is as at boot";
 /// PAGES_PER_SECTION on x86_64: where a zone may end that ended in a section's hole at boot.
 const SECTION_PAGES: u64 = 1 << 15;
+/// Pages that may come to be unaccounted for: half the memory map of 128 MiB. Seen after a thousand scenarios on five
+/// kernels: 47 at most.
+const UNACCOUNTED: i64 = 256;
+/// Rows of meminfo that account for pages, in kB.
+const ACCOUNTED: [&str; 6] = ["Buffers", "Cached", "AnonPages", "Slab", "KernelStack", "PageTables"];
 
 /// What is not as at boot, though no DIMM is plugged that was not then, and no block has another state than then.
 pub fn back(base: &Snapshot, now: &Snapshot) -> Vec<Finding> {
@@ -49,7 +57,25 @@ pub fn back(base: &Snapshot, now: &Snapshot) -> Vec<Finding> {
     let acpi = |s: &Snapshot| list(s.acpi.iter().map(|(d, b)| format!("{d}:{}", list(b))));
     same("acpi", "", acpi(base), acpi(now));
     zones(base, now, &mut same);
+    if let (Some(before), Some(seen)) = (unaccounted(base), unaccounted(now))
+        && seen - before > UNACCOUNTED
+    {
+        let expected = format!("at most {UNACCOUNTED} more");
+        let seen = format!("{} more", seen - before);
+        findings.push(Finding::new("drift.unaccounted", "pages", expected, seen, RULE));
+    }
     findings
+}
+
+/// Managed pages that are neither free nor in anything that meminfo has a row for. `None`: a row is missing.
+fn unaccounted(s: &Snapshot) -> Option<i64> {
+    let zones = s.zoneinfo.zones.values().map(|zone| {
+        let on_cpus: u64 = zone.pagesets.values().filter_map(|p| p.get("count")).sum();
+        Some(zone.managed.cast_signed() - (zone.counters.get("free")? + on_cpus).cast_signed())
+    });
+    let taken: i64 = zones.sum::<Option<i64>>()?;
+    let accounted: u64 = ACCOUNTED.iter().map(|row| s.meminfo.get(*row)).sum::<Option<u64>>()? / 4;
+    Some(taken - accounted.cast_signed())
 }
 
 fn zones(base: &Snapshot, now: &Snapshot, same: &mut impl FnMut(&str, &str, String, String)) {
@@ -85,7 +111,26 @@ mod tests {
         for kernel in KERNELS {
             for (scenario, stage) in [("one", 6), ("mom", 4), ("kc", 2)] {
                 let guest = guest(kernel, scenario, stage, "");
-                assert_eq!(back(&guest.base, &guest.now()), [], "{kernel} {scenario}");
+                let found = back(&guest.base, &guest.now());
+                // 6.18.15 loses its memory map (39406c05f8f1 has the fix).
+                let leaks = |f: &Finding| kernel == "6.18" && f.fact == "drift.unaccounted";
+                let found: Vec<_> = found.into_iter().filter(|f| !leaks(f)).collect();
+                assert_eq!(found, [], "{kernel} {scenario}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_memory_map_that_is_not_freed_is_missed() {
+        for kernel in KERNELS.into_iter().filter(|k| *k != "6.18") {
+            for (pages, facts) in [(200, 0), (512, 1)] {
+                let guest = guest(kernel, "one", 6, "");
+                let slab = guest.now().meminfo["Slab"];
+                let row = |kb: u64| format!("\nSlab:{kb:>19} kB");
+                let guest = guest.edit("/proc/meminfo", &row(slab), &row(slab - 4 * pages));
+                let found = back(&guest.base, &guest.now());
+                assert_eq!(found.len(), facts, "{kernel} {found:?}");
+                assert!(found.iter().all(|f| f.fact == "drift.unaccounted"), "{kernel} {found:?}");
             }
         }
     }
@@ -96,6 +141,7 @@ mod tests {
             let guest = guest(kernel, "one", 2, "");
             let mut facts: Vec<String> =
                 back(&guest.base, &guest.now()).into_iter().map(|f| f.fact).collect();
+            facts.retain(|fact| fact != "drift.unaccounted");
             facts.dedup();
             let expected =
                 ["blocks", "root", "node", "meminfo", "vmstat", "meminfo", "iomem", "memmap", "acpi", "zone"];

@@ -75,6 +75,33 @@ fn the_whole_signature_and_nothing_less() {
 }
 
 #[test]
+fn two_issues_together_must_say_all_that_was_found() {
+    let leak = "
+- id: leak
+  scenario: '*'
+  kernels: '>=5.10'
+  title: 'leak: expected N, seen N'
+  facts: [{ fact: leak, expected: '0', seen: N more }]
+  reproduces: sometimes
+  reason: r
+  link: l
+  no_patch_because: n
+";
+    let known = Known::parse(Path::new("k.yaml"), &format!("{TEXT}{leak}")).unwrap();
+    let id = |title: &str, findings: &[Finding]| {
+        known.matches("unplug/refused@x", "6.12".parse().unwrap(), title, findings).map(|e| e.id.as_str())
+    };
+    let leak = Finding::new("leak", "", "0", "512 more", "r");
+    let both = [findings(), vec![leak.clone()]].concat();
+    assert_eq!(id(TITLE, &both), Some("eject-flips-zone"));
+    assert_eq!(id("leak: expected N, seen N", &both), Some("leak"));
+    assert_eq!(id("block.state: expected online, seen offline", &both), None, "nobody's title");
+    assert_eq!(id(TITLE, &[both[0].clone(), leak]), None, "one of the two is not whole");
+    let more = [both, vec![Finding::new("block.state", "memory33", "online", "offline", "r")]].concat();
+    assert_eq!(id(TITLE, &more), None, "a fact more");
+}
+
+#[test]
 fn a_subject_is_part_of_the_signature_where_it_is_given() {
     let text = TEXT.replace("fact: block.zone, expected", "fact: block.zone, subject: memory33, expected");
     let known = Known::parse(Path::new("k.yaml"), &text).unwrap();
