@@ -118,11 +118,6 @@ impl Wanted {
             }
             Err(e) => Err(Failure::usage(format!("--size {text}: {e}"))),
         };
-        let time = |name: &str, text: &str| match units::duration(text) {
-            Ok(span) if !span.is_zero() => Ok(span),
-            Ok(_) => Err(Failure::usage(format!("--{name} {text}: nothing can be measured in no time"))),
-            Err(e) => Err(Failure::usage(format!("--{name} {text}: {e}"))),
-        };
         let budget =
             args.budget.as_deref().or(quick.then_some("8m")).map(|t| time("budget", t)).transpose()?;
         let limit = time("limit", args.limit.as_deref().unwrap_or(if quick { "20s" } else { "60s" }))?;
@@ -146,6 +141,19 @@ impl Wanted {
         let sizes = sizes.iter().map(size).collect::<Result<_, _>>()?;
         Ok(Self { kernels, policies, loads, sizes, repeats, budget, limit, processors })
     }
+}
+
+/// `8m`, `90s`, `2h`: more than nothing.
+fn time(name: &str, text: &str) -> Result<Duration, Failure> {
+    let minutes = |hours: &str| hours.parse::<u64>().ok()?.checked_mul(60).map(|m| format!("{m}m"));
+    let known = text.strip_suffix('h').and_then(minutes).unwrap_or_else(|| text.to_string());
+    let number = known.trim_end_matches(['m', 's']);
+    if !number.is_empty() && number.bytes().all(|b| b == b'0') {
+        return Err(Failure::usage(format!("--{name} {text}: nothing can be measured in no time")));
+    }
+    units::duration(&known).map_err(|_| {
+        Failure::usage(format!("--{name} {text}: not a time (want for example 90s, 8m or 2h)"))
+    })
 }
 
 /// Words of a repeatable option, each once, in the order given.

@@ -159,7 +159,7 @@ impl Guests<'_> {
         let ScriptStep { ask: trial, .. } = steps::trial(cell.policy, blocks, Duration::ZERO, limit);
         let Ask::Job(trial) = trial else { return Err(Fault::NotMeasured("no job".into())) };
         let (said, events) = (vm.console().text().len(), vm.qmp().events_end());
-        let job = vm.channel().start_job(trial, self.within(STEP)).map_err(channel_fault)?;
+        let job = vm.channel().begin_job(trial);
         if vm.wait_signal(events, Some(job), self.within(STEP)).map_err(wait_fault)? != Signal::Stopped {
             let end = vm.channel().wait_job(job, self.within(STEP)).map_err(channel_fault)?;
             return Err(Fault::NotMeasured(format!("the guest did not stop for the plug: {:?}", end.result)));

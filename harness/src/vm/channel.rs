@@ -146,6 +146,11 @@ impl Channel {
         }
     }
 
+    /// Starts a job that may stop the machine before the agent's answer is out: nothing is waited for.
+    pub fn begin_job(&self, job: Job) -> u64 {
+        self.send(Ask::Job(job))
+    }
+
     /// Waits for the end of a job. It is told once: a second wait for the same job times out.
     ///
     /// # Errors

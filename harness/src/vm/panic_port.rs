@@ -3,6 +3,7 @@
 
 use super::event::Event;
 use super::hub::{Deadline, WaitError};
+use super::inbox;
 use super::start::Vm;
 
 /// Where it listens (hw/misc/pvpanic-isa.c).
@@ -39,7 +40,12 @@ impl Vm {
                     _ => {}
                 }
             }
-            job.filter(|job| state.agent.jobs.contains_key(job)).map(|_| Signal::Never)
+            job.filter(|job| over(&state.agent, *job)).map(|_| Signal::Never)
         })
     }
+}
+
+/// A job that ended, or was refused.
+fn over(agent: &inbox::Inbox, job: u64) -> bool {
+    agent.jobs.contains_key(&job) || matches!(agent.answers.get(&job), Some((.., Err(_))))
 }
