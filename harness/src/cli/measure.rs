@@ -151,9 +151,8 @@ fn time(name: &str, text: &str) -> Result<Duration, Failure> {
     if !number.is_empty() && number.bytes().all(|b| b == b'0') {
         return Err(Failure::usage(format!("--{name} {text}: nothing can be measured in no time")));
     }
-    units::duration(&known).map_err(|_| {
-        Failure::usage(format!("--{name} {text}: not a time (want for example 90s, 8m or 2h)"))
-    })
+    units::duration(&known)
+        .map_err(|_| Failure::usage(format!("--{name} {text}: not a time (want for example 90s, 8m or 2h)")))
 }
 
 /// Words of a repeatable option, each once, in the order given.
