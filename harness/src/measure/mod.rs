@@ -57,7 +57,8 @@ pub fn limits(clock: Clock, accel: &str, processors: u32) -> Vec<String> {
         }
         Clock::Instructions => all.push(
             "Instructions: one nanosecond of the guest is one instruction of its only processor, idle time counts as well; boots \
-             with fixed entropy. Repeats show repeatability, not a distribution: no interval is given. Not represented: \
+             with fixed entropy. Repeats show repeatability, not a distribution: no interval is given, and another phase of the \
+             timers at the plug would give another figure. Not represented: \
              parallel processors, caches, the cost of memory access, and everything that depends on real time."
                 .into(),
         ),

@@ -80,8 +80,7 @@ impl Group<'_> {
         let all: Vec<f64> = self.cells.iter().flat_map(|c| self.values(c)).flatten().map(ms).collect();
         let least = all.iter().copied().fold(limit, f64::min).max(0.01);
         let most = all.iter().copied().fold(least, f64::max);
-        let (low, high) =
-            (least.log10().floor(), (most.log10() + 0.01).ceil().max(least.log10().floor() + 1.0));
+        let (low, high) = ((least * 0.85).log10(), (most * 1.15).log10());
         let end = width - right;
         let x = |ms: f64| left + (ms.max(0.001).log10() - low) / (high - low) * (end - left);
         let gaps = self.cells.windows(2).filter(|w| w[0].cell.load != w[1].cell.load).count() as f64;
@@ -91,10 +90,10 @@ impl Group<'_> {
         let what =
             "a dot: one trial; the bar: the middle one; at the right edge: not all online within the limit";
         svg.text((16.0, 42.0), 11.0, Anchor::Start, GREY, what);
-        for decade in low as i32..=high as i32 {
+        for decade in low.floor() as i32..=high.floor() as i32 {
             for step in [1.0, 2.0, 5.0] {
                 let at = step * 10f64.powi(decade);
-                if at.log10() > high + 0.001 {
+                if at.log10() < low || at.log10() > high {
                     continue;
                 }
                 svg.line((x(at), top - 6.0), (x(at), bottom), GRID, 1.0);
