@@ -174,8 +174,8 @@ fn each<T: Copy + PartialEq + std::str::FromStr<Err = String>>(
 /// What a trial takes on a host like those this was made on, in s: for planning within a budget only.
 fn estimate(clock: Clock) -> f64 {
     match clock {
-        Clock::Host => 3.0,
-        Clock::Instructions => 20.0,
+        Clock::Host => 2.5,
+        Clock::Instructions => 10.0,
     }
 }
 
