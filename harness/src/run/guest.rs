@@ -346,16 +346,20 @@ impl Guest {
         super::put::parts(path, mode, bytes).into_iter().try_for_each(|put| self.ask(put, deadline).map(drop))
     }
 
-    /// Copies a program into the guest and runs it.
+    /// Copies a program into the guest, `copy` for each part of it, and runs it, `within` from then on.
     pub fn exec(
         &self,
         program: &str,
         args: &[String],
-        deadline: Deadline,
+        copy: Duration,
+        within: Duration,
     ) -> Result<Result<JobOutcome, Failure>, Trouble> {
         let bytes = std::fs::read(program).map_err(|e| Trouble::Error(format!("{program}: {e}")))?;
         let path = "/tmp/program".to_string();
-        self.put(&path, 0o755, &bytes, deadline)?;
+        for part in super::put::parts(&path, 0o755, &bytes) {
+            self.ask(part, Deadline::within(copy))?;
+        }
+        let deadline = Deadline::within(within);
         let argv = std::iter::once(path).chain(args.iter().cloned()).collect();
         let env = BTreeMap::from([("PATH".to_string(), "/bin:/usr/bin:/tmp".to_string())]);
         let timeout_ms = u64::try_from(deadline.left().as_millis()).unwrap_or(u64::MAX);

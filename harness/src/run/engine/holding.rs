@@ -99,8 +99,8 @@ impl Engine<'_> {
     }
 
     pub(super) fn exec(&mut self, exec: &schema::Exec) -> Result<(), Trouble> {
-        let deadline = self.deadline(Some(&exec.within))?;
-        let end = self.guest.exec(&exec.program, &exec.args, deadline)?;
+        let within = self.span(Some(&exec.within))?;
+        let end = self.guest.exec(&exec.program, &exec.args, self.span(None)?, within)?;
         let Ok(JobOutcome::Exited { status, timed_out, stdout, stderr }) = end else {
             return Err(Trouble::Error(format!("{} did not run: {end:?}", exec.program)));
         };

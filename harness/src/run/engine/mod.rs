@@ -200,8 +200,12 @@ impl<'a> Engine<'a> {
 
     /// `within` of a step, or the usual time, scaled.
     fn deadline(&self, within: Option<&str>) -> Result<Deadline, Trouble> {
+        Ok(Deadline::within(self.span(within)?))
+    }
+
+    fn span(&self, within: Option<&str>) -> Result<Duration, Trouble> {
         let span = within.map_or(Ok(STEP), units::duration).map_err(Trouble::Error)?;
-        Ok(Deadline::within(span.mul_f64(self.scale)))
+        Ok(span.mul_f64(self.scale))
     }
 
     /// Logs an observation, has it judged, and ends the scenario if a fact is not as it must be.
