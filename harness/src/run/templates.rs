@@ -3,7 +3,7 @@
 //! A template is a guest that has booted, loaded its modules and answered; nothing was plugged yet. Scenarios whose
 //! guests are the same in everything that shapes a boot (kernel, command line, machine, initramfs, QEMU, accelerator)
 //! share one. Templates are kept in the cache, under a checksum of all of this; but a case about boot policy is never
-//! judged from a template of an earlier run ([`about_boot_policy`]): these are made anew, or the guest boots.
+//! judged from a template of an earlier run (`about_boot_policy`): these are made anew, or the guest boots.
 //!
 //! What forks of one template share though boots would not: the kernel's random placement (KASLR), the order of free
 //! pages and slab objects, the boot time. The random generator is reseeded in every fork. `--templates N` draws like

@@ -1,7 +1,7 @@
 //! Where foreign code runs: bubblewrap, the kernel's limits, and a watch over what both let through.
 //!
 //! A step sees /usr, its own directories and nothing else of the host, has no network, and ends with this process.
-//! What it leaves in its directories is looked at before anything here reads or writes there again ([`links`]).
+//! What it leaves in its directories is looked at before anything here reads or writes there again (`links`).
 
 mod args;
 mod limits;

@@ -1,8 +1,8 @@
 //! A series of patches from strangers: read, refused or applied, built on its base. What the kernels do is compared
 //! elsewhere; [`report`] says what came of it.
 //!
-//! The way: [`input`] copies, [`split`] has git decode the mails and checks them, [`tree`] makes a worktree of the base,
-//! [`apply`] applies, [`build`] builds the base and, in the sandbox, the patched kernels.
+//! The way: `input` copies, `split` has git decode the mails and checks them, `tree` makes a worktree of the base,
+//! `apply` applies, `build` builds the base and, in the sandbox, the patched kernels.
 
 mod apply;
 mod b4;
