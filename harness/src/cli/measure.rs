@@ -275,7 +275,10 @@ impl<'a> Session<'a> {
                     self.rule_out(&name, free);
                     ready.insert(name, one);
                 }
-                Err(Fault::Interrupted) => return Ok(()),
+                Err(Fault::Interrupted) => {
+                    self.over();
+                    return Ok(());
+                }
                 Err(Fault::Died(why) | Fault::NotMeasured(why)) => {
                     say!("memhp: {}: not measured: {why}", kernel.name);
                     self.without(&kernel.name, &why);
@@ -289,7 +292,10 @@ impl<'a> Session<'a> {
                 }
                 let Some(one) = ready.get(&cell.kernel) else { continue };
                 let taken = self.trial(one, &cell);
-                let Some(sample) = self.sample(round, &cell, taken) else { return Ok(()) };
+                let Some(sample) = self.sample(round, &cell, taken) else {
+                    self.over();
+                    return Ok(());
+                };
                 self.csv.add(&sample)?;
                 self.tell(&sample);
                 self.samples.push(sample);
@@ -374,6 +380,9 @@ impl<'a> Session<'a> {
     /// `None`: interrupted.
     fn sample(&self, round: u32, cell: &Cell, taken: Result<(Outcome, Seen), Fault>) -> Option<Sample> {
         let (outcome, seen, why) = match taken {
+            Ok((outcome, seen)) if seen.added_ns.is_none() => {
+                (outcome, seen, "no block was announced: the kernel did not add the memory".to_string())
+            }
             Ok((outcome, seen)) => (outcome, seen, String::new()),
             Err(fault) => fault.outcome().map(|(outcome, why)| (outcome, Seen::default(), why))?,
         };
@@ -384,7 +393,9 @@ impl<'a> Session<'a> {
     fn tell(&self, sample: &Sample) {
         let what = match (sample.outcome, sample.seen.latency_ns) {
             (Outcome::Online, latency) => table::value(latency),
-            (Outcome::Partly, _) => format!("{} of {} blocks online", sample.seen.online, sample.seen.blocks),
+            (Outcome::Partly, _) => {
+                format!("{} of {} blocks online {}", sample.seen.online, sample.seen.blocks, sample.why)
+            }
             (outcome, _) => format!("{}: {}", outcome.word(), sample.why),
         };
         let seconds = self.begun.elapsed().as_secs();

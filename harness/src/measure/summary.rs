@@ -71,6 +71,8 @@ pub struct CellSummary {
     pub never: usize,
     /// interval of their share, 95 %
     pub never_share: Option<(f64, f64)>,
+    /// of these, trials in which no block was even announced: the kernel did not add the memory
+    pub not_added: usize,
     /// of these, trials in which the kernel died
     pub died: usize,
     /// trials with OOM kills between plug and end, and kills of all
@@ -144,6 +146,7 @@ fn one(cell: &Cell, samples: &[&Sample], clock: Clock) -> CellSummary {
         max: sorted.last().copied().flatten(),
         never,
         never_share: stats::share(never, sorted.len()),
+        not_added: counted().filter(|s| s.outcome == Outcome::Partly && s.seen.added_ns.is_none()).count(),
         died: counted().filter(|s| s.outcome == Outcome::Died).count(),
         oom: with(&|s| s.seen.oom_kills),
         victims,

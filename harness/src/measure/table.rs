@@ -44,6 +44,13 @@ pub fn table(summary: &Summary) -> String {
         text += "\nkilled while memory was there and not yet online (name, times):\n";
         text += &victims.concat();
     }
+    let not_added = summary.cells.iter().filter(|c| c.not_added > 0);
+    let lines: Vec<String> =
+        not_added.map(|c| format!("  {}: {} of {}\n", c.cell, c.not_added, c.n)).collect();
+    if !lines.is_empty() {
+        text += "\ntrials in which no block was even announced (the kernel did not add the memory):\n";
+        text += &lines.concat();
+    }
     text += &not_measured(summary);
     text += "\nlimits of this measurement:\n";
     summary.limits.iter().for_each(|limit| text += &format!("  - {limit}\n"));
