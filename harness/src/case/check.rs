@@ -144,6 +144,9 @@ pub(super) fn plug(c: &mut Checker, machine: &Machine, plug: &Plug) {
     if let Some(addr) = &plug.addr {
         c.ok("addr", units::address(addr));
     }
+    if let Some(time) = &plug.within {
+        c.ok("within", units::duration(time));
+    }
     if plug.refused.is_some() {
         return;
     }

@@ -146,6 +146,7 @@ fn dimms() {
             "plug: { dimm: b, size: 1G, addr: 12 }",
             "38: not an address: \"12\" (want for example 0x140000000)",
         ),
+        ("plug: { dimm: b, size: 1G, within: 5 }", "40: not a time: \"5\" (want for example 5s or 300ms)"),
         ("unplug: { dimm: b }", "21: no DIMM b is plugged before"),
         ("repeat: { times: 2, steps: [ { plug: { dimm: b, size: 1G } } ] }", "50: DIMM b is plugged already"),
         ("repeat: { times: 0, steps: [ { unplug: { dimm: a } } ] }", "22: repeated 0 times"),

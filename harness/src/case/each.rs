@@ -61,7 +61,7 @@ mod tests {
 
     fn plug() -> Plug {
         let (dimm, size) = (String::new(), String::new());
-        Plug { dimm, size, node: None, slot: None, addr: None, refused: None, race: false }
+        Plug { dimm, size, node: None, slot: None, addr: None, refused: None, race: false, within: None }
     }
 
     #[test]

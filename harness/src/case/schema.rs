@@ -88,7 +88,8 @@ impl Default for Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Udev {
-    /// which rules (images/udev/rules): classic, movable, kernel-zone, unguarded-movable, change, enterprise, none
+    /// which rules (images/udev/rules): classic, movable, kernel-zone, unguarded-movable, change, enterprise, none; misspelt
+    /// is classic with a mistake
     pub rules: String,
     /// what the rules are told that the machine is: virtual, bare-metal, s390
     #[serde(default = "virtual_word")]
@@ -186,6 +187,9 @@ pub struct Plug {
     /// do not wait for the guest: the next steps race with the plug until `expect: { blocks: … }`
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub race: bool,
+    /// how long the guest may take (`300s`, for a DIMM of hundreds of blocks); default 30s
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
 }
 
 /// A request to unplug.

@@ -264,7 +264,7 @@ mod tests {
     fn shows_line_and_caret() {
         assert_eq!(
             error(&format!("{HEAD}steps:\n  - plug: {{ dimm: a, size: 1G, colour: red }}\n")),
-            "x.yaml:4:32: unknown field `colour`, expected one of dimm, size, node, slot, addr, refused, race\n   |\n \
+            "x.yaml:4:32: unknown field `colour`, expected one of dimm, size, node, slot, addr, refused, race, within\n   |\n \
              4 |   - plug: { dimm: a, size: 1G, colour: red }\n   |                                ^"
         );
     }

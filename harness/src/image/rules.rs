@@ -65,7 +65,7 @@ impl Rules {
     /// rules, so that rules that do something else are noticed.
     pub fn word(&self, machine: Machine) -> Option<&'static str> {
         match (self.name, machine) {
-            ("classic" | "change", _) | ("enterprise", Machine::Virtual) => Some("online"),
+            ("classic" | "change" | "misspelt", _) | ("enterprise", Machine::Virtual) => Some("online"),
             ("movable" | "unguarded-movable", _) | ("enterprise", Machine::BareMetal) => {
                 Some("online_movable")
             }
@@ -94,8 +94,16 @@ mod tests {
     #[test]
     fn the_rules_that_cases_name() {
         let names: Vec<&str> = all().map(|r| r.name).collect();
-        let expected =
-            ["change", "classic", "enterprise", "kernel-zone", "movable", "none", "unguarded-movable"];
+        let expected = [
+            "change",
+            "classic",
+            "enterprise",
+            "kernel-zone",
+            "misspelt",
+            "movable",
+            "none",
+            "unguarded-movable",
+        ];
         assert_eq!(names, expected);
         assert!(rules("classic").is_some_and(|r| r.text.contains("ATTR{state}=\"online\"")));
         assert_eq!(rules("clasic"), None);

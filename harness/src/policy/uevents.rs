@@ -73,6 +73,14 @@ pub enum Expected {
         /// what follows: all blocks are removed, then the node
         tail: Vec<Event>,
     },
+    /// somebody brings some of `offline` online, in any order; exactly these go offline again, in one or two ascending
+    /// runs, then `tail` in this order
+    Contested {
+        /// blocks that were offline when the removal was asked for
+        offline: BTreeSet<u32>,
+        /// what follows: all blocks are removed, then the node
+        tail: Vec<Event>,
+    },
     /// some of `online` but not all go offline, in one or two ascending runs, and those come online again,
     /// ascending
     Refused {
@@ -128,6 +136,16 @@ pub fn expect_unplug(layout: &Layout, subject: &Subject, name: &str) -> Expected
     Expected::Unplugged { online: online(layout, name), tail }
 }
 
+/// For a DIMM that was removed while somebody else was bringing its blocks online; `layout` as it was before. The removal
+/// holds device_hotplug_lock, which a write to `state` waits for, so that nothing comes online once it has begun.
+pub fn expect_contested(layout: &Layout, subject: &Subject, name: &str) -> Expected {
+    let Expected::Unplugged { online, tail } = expect_unplug(layout, subject, name) else {
+        unreachable!("expect_unplug makes this kind only");
+    };
+    let blocks = layout.blocks_of(name).map(|(number, _)| number);
+    Expected::Contested { offline: blocks.filter(|n| !online.contains(n)).collect(), tail }
+}
+
 /// For a DIMM whose removal was refused; `layout` as it was before.
 pub fn expect_refusal(layout: &Layout, name: &str) -> Expected {
     Expected::Refused { online: online(layout, name) }
@@ -156,6 +174,7 @@ pub fn check_uevents(observed: &[Event], expected: &Expected) -> Vec<Finding> {
                 exactly_all(observed, online, tail)
             }
         }
+        Expected::Contested { offline, tail } => contested(observed, offline, tail),
         Expected::Refused { online } => refused(observed, online),
     }
 }
@@ -182,7 +201,7 @@ impl Expected {
                 let offline = online.iter().map(|n| Event::memory("offline", *n));
                 Some(offline.chain(tail.iter().cloned()).collect())
             }
-            Self::Refused { .. } => None,
+            Self::Refused { .. } | Self::Contested { .. } => None,
         }
     }
 }
@@ -256,6 +275,23 @@ fn unplugged(observed: &[Event], online: &BTreeSet<u32>) -> Vec<Finding> {
     }
 }
 
+/// What came online before the removal began goes offline with it, and nothing else.
+fn contested(observed: &[Event], offline: &BTreeSet<u32>, tail: &[Event]) -> Vec<Finding> {
+    let split = observed.len().saturating_sub(tail.len());
+    let (before, after) = observed.split_at(split);
+    let brought: Vec<u32> = before.iter().map_while(|event| event.block("online")).collect();
+    let went: BTreeSet<u32> = brought.iter().copied().collect();
+    let once = went.len() == brought.len() && went.is_subset(offline);
+    if once && after == tail && unplugged(&before[brought.len()..], &went).is_empty() {
+        return Vec::new();
+    }
+    let want = format!(
+        "online of some blocks, each once, then offline of the same in one or two ascending runs, then {}",
+        list(tail)
+    );
+    finding(want, observed, RULE_UNPLUG)
+}
+
 /// The first pass skips what it cannot take, the second stops at the first such block; what went offline
 /// comes back, ascending.
 fn refused(observed: &[Event], online: &BTreeSet<u32>) -> Vec<Finding> {
@@ -324,6 +360,24 @@ mod tests {
         let seen = ["offline@memory32", "online@memory32", "add@memory40"];
         assert_eq!(check_all_uevents(&events(&seen), &refused, false), []);
         assert_eq!(check_all_uevents(&events(&seen), &refused, true), []);
+    }
+
+    #[test]
+    fn a_contested_removal() {
+        let mut guest = guest("6.12", OnlineType::Offline);
+        guest.plug(2, 0);
+        let name = guest.layout.dimms.keys().next().unwrap().clone();
+        let want = expect_contested(&guest.layout, &guest.subject, &name);
+        let check = |texts: &[&str]| check_uevents(&events(texts), &want).len();
+        let tail = ["remove@memory32", "remove@memory33"];
+        assert_eq!(check(&tail), 0);
+        let both = ["online@memory33", "online@memory32", "offline@memory32", "offline@memory33"];
+        assert_eq!(check(&[&both[..], &tail].concat()), 0);
+        assert_eq!(check(&[&["online@memory33", "offline@memory33"][..], &tail].concat()), 0);
+        for wrong in [&both[..3], &both[1..], &["online@memory34", "offline@memory34"], &both[2..]] {
+            assert_eq!(check(&[wrong, &tail].concat()), 1, "{wrong:?}");
+        }
+        assert_eq!(check(&[&both[..], &tail[..1]].concat()), 1);
     }
 
     #[test]

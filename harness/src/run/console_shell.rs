@@ -102,7 +102,16 @@ impl Shell<'_> {
 
     fn plug(&mut self, name: &str, size: &str, node: Option<String>) -> Result<String, Trouble> {
         let (dimm, size) = (name.to_string(), size.to_string());
-        let plug = schema::Plug { dimm, size, node, slot: None, addr: None, refused: None, race: false };
+        let plug = schema::Plug {
+            dimm,
+            size,
+            node,
+            slot: None,
+            addr: None,
+            refused: None,
+            race: false,
+            within: None,
+        };
         let device = self.guest.plug(&plug, deadline(self.host, 30))?.map_err(Trouble::Error)?;
         let osts = self.guest.wait_inserted(name, deadline(self.host, 60))?;
         Ok(format!(

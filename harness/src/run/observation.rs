@@ -121,6 +121,9 @@ pub struct Settled {
 pub struct UserSpace {
     /// DIMMs whose announcement it saw; `None`: it was asked to look at every block (udevadm trigger)
     pub dimms: Option<Vec<String>>,
+    /// blocks of which it was told by themselves, by a synthetic event
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<u32>,
     /// what its rules write to `state` of a block that is offline
     pub word: Option<String>,
     /// state
@@ -201,6 +204,9 @@ pub struct Unplug {
     /// the guest began it
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_guest: bool,
+    /// udevd has not worked off the DIMM's plug: it may still bring blocks online
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contested: bool,
 }
 
 /// How an unplug ended.

@@ -42,7 +42,7 @@ type Figures = BTreeMap<&'static str, u64>;
 
 impl Engine<'_> {
     pub(super) fn load(&mut self, load: &schema::Load) -> Result<(), Trouble> {
-        let deadline = self.deadline(None)?;
+        let deadline = self.deadline(Some("120s"))?;
         let (work, job) = self.work(load)?;
         let job = match job {
             Job::Exec { argv, env, timeout_ms, mut manner } => {

@@ -236,11 +236,16 @@ impl<'a> Engine<'a> {
         if in_flight || !self.judge.pending_unplugs().is_empty() {
             return Ok(());
         }
-        if let Some(acted) = self.user_space()? {
-            return self.observe(acted);
+        let acted = match self.user_space()? {
+            Some(acted) => acted,
+            None => Observation::Settled(Box::new(self.read_state()?)),
+        };
+        self.observe(acted)?;
+        while self.judge.in_doubt() {
+            let settled = self.read_state()?;
+            self.observe(Observation::Settled(Box::new(settled)))?;
         }
-        let settled = self.read_state()?;
-        self.observe(Observation::Settled(Box::new(settled)))
+        Ok(())
     }
 
     /// The whole state, with every load stopped: what is read one after the other then belongs together.

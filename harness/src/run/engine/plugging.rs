@@ -4,7 +4,7 @@ use super::*;
 
 impl Engine<'_> {
     pub(super) fn plug(&mut self, plug: &schema::Plug) -> Result<(), Trouble> {
-        let deadline = self.deadline(None)?;
+        let deadline = self.deadline(plug.within.as_deref())?;
         let size = units::size(&plug.size).map_err(Trouble::Error)?;
         let taken = self.guest.plug(plug, deadline)?;
         let (device, error, osts) = match taken {
@@ -50,6 +50,7 @@ impl Engine<'_> {
             want_refused: unplug.refused.clone(),
             error,
             by_guest: unplug.by_guest,
+            contested: self.udev.as_ref().is_some_and(|udev| udev.owes(&unplug.dimm)),
         }))?;
         self.settle()
     }

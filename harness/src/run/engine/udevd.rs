@@ -9,6 +9,8 @@ use wire::Manner;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 const SIGKILL: i32 = 9;
+/// Directory of a block, but for its number.
+const BLOCK: &str = "/sys/devices/system/memory/memory";
 const UDEVADM: &str = "/usr/bin/udevadm";
 /// Names of udevd's processes.
 const NAMES: [&str; 3] = ["systemd-udevd", "(udev-worker)", "udevadm"];
@@ -23,6 +25,8 @@ pub(super) struct Udevd {
     job: Option<u64>,
     stopped: bool,
     announced: Vec<String>,
+    /// blocks with a synthetic `add`
+    added: Vec<u32>,
     triggered: bool,
 }
 
@@ -31,6 +35,20 @@ impl Udevd {
     pub(super) fn announced(&mut self, dimm: &str) {
         if self.job.is_some() {
             self.announced.push(dimm.to_string());
+        }
+    }
+
+    /// Was it told of this DIMM, and has not handled that yet?
+    pub(super) fn owes(&self, dimm: &str) -> bool {
+        self.announced.iter().any(|announced| announced == dimm)
+    }
+
+    /// Somebody wrote `text` to the file at `path`: for `add` to a block's `uevent`, udevd sees it added.
+    pub(super) fn written(&mut self, path: &str, text: &str) {
+        let block = path.strip_prefix(BLOCK).and_then(|rest| rest.strip_suffix("/uevent"));
+        let block = block.and_then(|number| number.parse::<u32>().ok());
+        if self.job.is_some() && text.split_whitespace().next() == Some("add") {
+            self.added.extend(block);
         }
     }
 }
@@ -51,6 +69,7 @@ impl Engine<'_> {
             job: None,
             stopped: false,
             announced: Vec::new(),
+            added: Vec::new(),
             triggered: false,
         };
         self.udev = Some(udevd);
@@ -122,6 +141,7 @@ impl Engine<'_> {
             SIGKILL => {
                 (udev.job, udev.stopped) = (None, false);
                 udev.announced.clear();
+                udev.added.clear();
                 self.guest.wait_job(job, deadline)?;
             }
             other => udev.stopped = other == SIGSTOP,
@@ -160,9 +180,10 @@ impl Engine<'_> {
     pub(super) fn user_space(&mut self) -> Result<Option<Observation>, Trouble> {
         let Some(udev) = &mut self.udev else { return Ok(None) };
         let Some(job) = udev.job.filter(|_| !udev.stopped) else { return Ok(None) };
-        if udev.announced.is_empty() && !udev.triggered {
+        if udev.announced.is_empty() && udev.added.is_empty() && !udev.triggered {
             return Ok(None);
         }
+        let blocks = std::mem::take(&mut udev.added);
         let announced = std::mem::take(&mut udev.announced);
         let dimms = if std::mem::take(&mut udev.triggered) { None } else { Some(announced) };
         let word = udev.word.map(str::to_string);
@@ -173,6 +194,6 @@ impl Engine<'_> {
         }
         settle?;
         let settled = self.read_state()?;
-        Ok(Some(Observation::UserSpace(Box::new(UserSpace { dimms, word, settled }))))
+        Ok(Some(Observation::UserSpace(Box::new(UserSpace { dimms, blocks, word, settled }))))
     }
 }

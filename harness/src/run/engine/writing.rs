@@ -7,6 +7,9 @@ impl Engine<'_> {
         let path = self.block_paths(&write.path)?;
         let errno = self.guest.write(&path, &write.text, self.deadline(None)?)?;
         let want = write.errno.as_deref().map(errno::by_name).transpose().map_err(Trouble::Error)?;
+        if let Some(udev) = self.udev.as_mut().filter(|_| errno == 0) {
+            udev.written(&path, &write.text);
+        }
         self.observe(Observation::Write(Write { path, text: write.text.clone(), errno, want }))?;
         self.settle()
     }

@@ -87,11 +87,15 @@ struct State {
     /// page frames that were poisoned on purpose, in memory that is still there
     poisoned: BTreeSet<u64>,
     last_seqnum: Option<u64>,
+    /// readings of the state, up to the last one, in which free memory did not add up
+    wrong_readings: u32,
     /// blocks that user space brought online since the last settled state
     brought: Vec<u32>,
     unplugging: Vec<String>,
     /// those of them that the guest began
     ejecting: BTreeSet<String>,
+    /// those of them whose blocks udevd may still have been bringing online
+    contested: BTreeSet<String>,
     racing: BTreeMap<String, Dimm>,
     /// more than one outcome was right of something that happened, or steps raced
     luck: bool,
@@ -150,7 +154,7 @@ impl Judge {
         let dimms: BTreeMap<String, Dimm> =
             boot.cold_dimms.iter().map(|d| (d.name.clone(), dimm(d, true))).collect();
         let (base_layout, layout) = model(&base, &dimms, &knobs, &self.context.subject)?;
-        let state = State {
+        let mut state = State {
             raw,
             now: base.clone(),
             base,
@@ -162,13 +166,16 @@ impl Judge {
             written: BTreeMap::new(),
             poisoned: BTreeSet::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
+            wrong_readings: 0,
             brought: Vec::new(),
             unplugging: Vec::new(),
             ejecting: BTreeSet::new(),
+            contested: BTreeSet::new(),
             racing: BTreeMap::new(),
             luck: false,
         };
         let findings = state.check(&self.context)?;
+        let findings = settled::persistent(&mut state.wrong_readings, findings);
         self.state = Some(state);
         Ok(findings)
     }
@@ -196,6 +203,11 @@ impl Judge {
     /// Is it online, in the model?
     pub fn is_online(&self, number: u32) -> bool {
         self.block(number).is_some_and(|b| b.state == BlockState::Online)
+    }
+
+    /// Free memory did not add up in the last reading of the state, which may be the reading's fault: read it again.
+    pub fn in_doubt(&self) -> bool {
+        self.state.as_ref().is_some_and(|s| s.wrong_readings > 0)
     }
 
     /// Of something that happened more than one outcome was right: another run may go another way from there.

@@ -36,6 +36,9 @@ impl State {
             if unplug.by_guest {
                 self.ejecting.insert(unplug.dimm.clone());
             }
+            if unplug.contested {
+                self.contested.insert(unplug.dimm.clone());
+            }
         }
         refusal.into_iter().collect()
     }
@@ -92,8 +95,11 @@ impl State {
                 rule,
             ));
         }
+        let contested = self.contested.remove(&ended.dimm);
+        self.luck |= contested;
         if ended.outcome == Outcome::Done {
-            self.expected.push(policy::expect_unplug(&self.layout, &context.subject, &ended.dimm));
+            let expect = if contested { policy::expect_contested } else { policy::expect_unplug };
+            self.expected.push(expect(&self.layout, &context.subject, &ended.dimm));
             let gone = self.layout.dimms.get(&ended.dimm).map(|d| d.addr..d.addr + d.size);
             self.poisoned
                 .retain(|pfn| !gone.as_ref().is_some_and(|g| g.contains(&(pfn * policy::PAGE_BYTES))));

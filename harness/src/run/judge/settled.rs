@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// Facts about free memory that take figures from several moments.
+const ONE_AFTER_ANOTHER: [&str; 2] = ["meminfo.MemAvailable", "zone.free_lists"];
+/// Readings in a row in which such a fact must be wrong.
+const READINGS: u32 = 3;
+
 impl State {
     /// Every observable against the model.
     pub(super) fn check(&self, context: &Context) -> Judged {
@@ -40,7 +45,7 @@ impl State {
         findings.extend(self.check_pages(context, &settled.pages));
         findings.extend(settled.fresh_on_lru.into_iter().flat_map(expect::check_fresh));
         findings.extend(self.check_uevents(context, settled)?);
-        Ok(findings)
+        Ok(persistent(&mut self.wrong_readings, findings))
     }
 
     pub(super) fn observe(&mut self, settled: &Settled) -> Result<(), JudgeError> {
@@ -112,5 +117,48 @@ impl State {
     /// A case's own expectations, against the last observed state.
     pub(super) fn blocks(&self, want: &Blocks) -> Vec<Finding> {
         plain::blocks(want, &self.now)
+    }
+}
+
+/// What is wrong in one reading only is the reading's fault, for facts that compare counters which are read one after the
+/// other ([`ONE_AFTER_ANOTHER`]): the kernel may give back a CPU's list of pages in between. They are left out until they are
+/// wrong in as many readings in a row as [`READINGS`]; then they are told as they are.
+pub(super) fn persistent(wrong_readings: &mut u32, findings: Vec<Finding>) -> Vec<Finding> {
+    let moving = |f: &Finding| ONE_AFTER_ANOTHER.contains(&f.fact.as_str());
+    if !findings.iter().any(moving) {
+        *wrong_readings = 0;
+        return findings;
+    }
+    *wrong_readings += 1;
+    if *wrong_readings >= READINGS {
+        *wrong_readings = 0;
+        return findings;
+    }
+    findings.into_iter().filter(|f| !moving(f)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(facts: &[&str]) -> Vec<Finding> {
+        facts.iter().map(|fact| Finding::new(*fact, "", 1, 2, "rule")).collect()
+    }
+
+    #[test]
+    fn sums_of_free_memory_count_in_the_third_reading() {
+        let mut wrong = 0;
+        let free = || found(&["zone.free_lists"]);
+        assert_eq!(persistent(&mut wrong, free()), []);
+        assert_eq!(persistent(&mut wrong, found(&["meminfo.MemAvailable"])), []);
+        assert_eq!(wrong, 2);
+        assert_eq!(persistent(&mut wrong, free()), free());
+        assert_eq!(persistent(&mut wrong, free()), []);
+        assert_eq!(persistent(&mut wrong, Vec::new()), []);
+        assert_eq!(wrong, 0);
+        let both = found(&["block.zone", "zone.free_lists"]);
+        assert_eq!(persistent(&mut wrong, both), found(&["block.zone"]));
+        assert_eq!(persistent(&mut wrong, found(&["block.zone"])), found(&["block.zone"]));
+        assert_eq!(wrong, 0);
     }
 }

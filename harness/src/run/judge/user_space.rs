@@ -10,11 +10,14 @@ const RULE: &str = "drivers/base/memory.c:state_store, written by udevd for ever
 
 impl State {
     pub(super) fn user_space(&mut self, context: &Context, acted: &UserSpace) -> Judged {
-        let told = |block: &Block| match &acted.dimms {
+        let told = |number: &u32, block: &Block| match &acted.dimms {
             None => true,
-            Some(dimms) => block.dimm.as_ref().is_some_and(|dimm| dimms.contains(dimm)),
+            Some(dimms) => {
+                acted.blocks.contains(number) || block.dimm.as_ref().is_some_and(|dimm| dimms.contains(dimm))
+            }
         };
-        let offline = self.layout.blocks.iter().filter(|(_, b)| b.state == BlockState::Offline && told(b));
+        let offline = self.layout.blocks.iter();
+        let offline = offline.filter(|(n, b)| b.state == BlockState::Offline && told(n, b));
         let mut waiting: Vec<u32> = offline.map(|(number, _)| *number).collect();
         if let Some(word) = &acted.word {
             let seen = acted.settled.uevents.iter().filter_map(policy::Event::of);
