@@ -441,7 +441,7 @@ pub struct Prove {
     /// MemFree is this at most
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free: Option<String>,
-    /// how long to wait for it; default 30s
+    /// how long to wait for it; default 120s
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
 }

@@ -16,6 +16,8 @@ const STORM: u64 = 5;
 const TICKS: u64 = 5;
 /// Microseconds of stall that prove pressure.
 const STALL_US: u64 = 10_000;
+/// Time for a load to show, where the case does not say: it is there to make everything slow.
+const PROVE: &str = "120s";
 /// Arguments that every stress-ng has: no end, a look at its own results, figures at its end, no files but there.
 const STRESS: [&str; 6] = ["--timeout", "0", "--verify", "--metrics-brief", "--temp-path", "/tmp"];
 
@@ -42,7 +44,7 @@ type Figures = BTreeMap<&'static str, u64>;
 
 impl Engine<'_> {
     pub(super) fn load(&mut self, load: &schema::Load) -> Result<(), Trouble> {
-        let deadline = self.deadline(Some("120s"))?;
+        let deadline = self.deadline(Some(PROVE))?;
         let (work, job) = self.work(load)?;
         let job = match job {
             Job::Exec { argv, env, timeout_ms, mut manner } => {
@@ -156,7 +158,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn prove(&mut self, prove: &schema::Prove) -> Result<(), Trouble> {
-        let deadline = self.deadline(prove.within.as_deref())?;
+        let deadline = self.deadline(Some(prove.within.as_deref().unwrap_or(PROVE)))?;
         let mut figures = BTreeMap::new();
         if let Some(name) = &prove.load {
             figures.extend(self.in_force(name, deadline)?);

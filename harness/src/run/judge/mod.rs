@@ -87,6 +87,8 @@ struct State {
     /// page frames that were poisoned on purpose, in memory that is still there
     poisoned: BTreeSet<u64>,
     last_seqnum: Option<u64>,
+    /// a storm of uevents was seen
+    stormy: bool,
     /// readings of the state, up to the last one, in which free memory did not add up
     wrong_readings: u32,
     /// blocks that user space brought online since the last settled state
@@ -166,6 +168,7 @@ impl Judge {
             written: BTreeMap::new(),
             poisoned: BTreeSet::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
+            stormy: false,
             wrong_readings: 0,
             brought: Vec::new(),
             unplugging: Vec::new(),
