@@ -35,7 +35,7 @@ fn watch(trial: &Trial) -> Result<TrialSeen, Failure> {
     let mut reader = Reader::new();
     let mut read = || trial.read.iter().map(|path| reader.value(CWD, path)).collect::<Vec<Value>>();
     let before = read();
-    if let Some(past) = now_ns().checked_div(trial.align_ns) {
+    if let Some(past) = (now_ns() + SPIN_NS).checked_div(trial.align_ns) {
         sleep_until((past + 1).saturating_mul(trial.align_ns))?;
     }
     uevents.drain(drop);
@@ -104,18 +104,27 @@ fn online(trial: &Trial, block: u32, seen: &mut TrialSeen) {
     }
 }
 
+/// Sleeps, and spins at the end: a wake-up is a tick of the kernel's timer early or late, and that is enough to change what
+/// comes after.
 fn sleep_until(at_ns: u64) -> Result<(), Failure> {
     loop {
-        let left = at_ns.saturating_sub(now_ns());
+        let left = at_ns.saturating_sub(now_ns()).saturating_sub(SPIN_NS);
         if left == 0 {
-            return Ok(());
+            break;
         }
         match poll(&mut [], Some(&span(left))) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(failed("poll")(e)),
         }
     }
+    while now_ns() < at_ns {
+        std::hint::spin_loop();
+    }
+    Ok(())
 }
+
+/// Several ticks.
+const SPIN_NS: u64 = 40_000_000;
 
 /// Tells the machine through its panic port (QEMU, docs/specs/pvpanic): [`STOP`] stops it in the middle of this write, which
 /// returns when the machine goes on; [`END`] is only told.
