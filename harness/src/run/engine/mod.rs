@@ -33,6 +33,9 @@ const STEP: Duration = Duration::from_secs(30);
 /// Bytes of a page (x86).
 const PAGE: u64 = 4096;
 
+/// How much longer reading the state may take for every memory block, before scaling: each has files of its own.
+const BLOCK: Duration = Duration::from_millis(100);
+
 /// Takes one entry of the event log.
 pub type Log<'a> = &'a mut dyn FnMut(Kind);
 
@@ -257,7 +260,9 @@ impl<'a> Engine<'a> {
     }
 
     fn read_quiet_state(&mut self) -> Result<Settled, Trouble> {
-        let deadline = self.deadline(None)?;
+        let blocks = self.judge.layout().map_or(0, |layout| layout.blocks.len());
+        let span = STEP + BLOCK * u32::try_from(blocks).unwrap_or(u32::MAX);
+        let deadline = Deadline::within(span.mul_f64(self.scale));
         let snapshot = self.guest.snapshot(deadline)?;
         let (mut uevents, mut uevents_lost) = (Vec::new(), false);
         for push in self.guest.pushes() {
