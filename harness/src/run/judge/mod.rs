@@ -86,6 +86,8 @@ struct State {
     written: BTreeMap<String, String>,
     /// page frames that were poisoned on purpose, in memory that is still there
     poisoned: BTreeSet<u64>,
+    /// names of the holds that are not released
+    held: BTreeSet<String>,
     last_seqnum: Option<u64>,
     /// a storm of uevents was seen
     stormy: bool,
@@ -143,7 +145,10 @@ impl Judge {
             Observation::UserSpace(acted) => state.user_space(context, acted),
             Observation::Blocks(blocks) => Ok(state.blocks(blocks)),
             Observation::Drift { every, samples } => drift(*every, samples),
-            other => Ok(plain::judge(other)),
+            other => {
+                state.holds(other);
+                Ok(plain::judge(other))
+            }
         }
     }
 
@@ -167,6 +172,7 @@ impl Judge {
             concurrent: false,
             written: BTreeMap::new(),
             poisoned: BTreeSet::new(),
+            held: BTreeSet::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
             stormy: false,
             wrong_readings: 0,

@@ -40,12 +40,26 @@ impl State {
         let mut findings = self.check(context)?;
         if self.layout.dimms == self.base_layout.dimms && self.layout.blocks == self.base_layout.blocks {
             findings.extend(facts::drift::back(&self.base, &self.now));
+            if self.held.is_empty() {
+                findings.extend(facts::drift::given_back(&self.base, &self.now));
+            }
         }
         findings.extend(self.check_devices(&settled.devices));
         findings.extend(self.check_pages(context, &settled.pages));
         findings.extend(settled.fresh_on_lru.into_iter().flat_map(expect::check_fresh));
         findings.extend(self.check_uevents(context, settled)?);
         Ok(persistent(&mut self.wrong_readings, findings))
+    }
+
+    /// Keeps count of what the case holds: a hold is checked, or found dead, when it is released.
+    pub(super) fn holds(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Held(held) => drop(self.held.insert(held.name.clone())),
+            Observation::Verified { name, .. } | Observation::HolderDied { name, .. } => {
+                self.held.remove(name);
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn observe(&mut self, settled: &Settled) -> Result<(), JudgeError> {
