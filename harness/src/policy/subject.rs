@@ -24,9 +24,17 @@ pub struct Subject {
     pub pageblock_pages: u64,
     /// bytes of a `struct page`
     pub struct_page_bytes: u64,
+    /// added memory takes its memory map and few page tables, and nothing else in proportion: no shadow memory (KASAN,
+    /// KMSAN), no page_ext, no direct map of small pages
+    pub takes_memmap_only: bool,
     /// nodes that have a CPU: online from boot, never removed
     pub cpu_nodes: BTreeSet<u32>,
 }
+
+/// Options with which each page has more than its struct page (mm/page_ext.c:page_ext_ops, mm/kasan/shadow.c), or its own
+/// entry in the direct map.
+const SHADOWS: [&str; 6] =
+    ["KASAN", "KMSAN", "DEBUG_PAGEALLOC", "PAGE_OWNER", "PAGE_TABLE_CHECK", "MEM_ALLOC_PROFILING"];
 
 impl Subject {
     /// A kernel of this version with what distributions build: NUMA, hot removal, memmap_on_memory, huge
@@ -41,6 +49,7 @@ impl Subject {
             memmap_on_memory_built: version.at_least(5, 14),
             pageblock_pages: 512,
             struct_page_bytes: 64,
+            takes_memmap_only: true,
             cpu_nodes: BTreeSet::from([0]),
         }
     }
@@ -74,6 +83,7 @@ impl Subject {
                 let limit = value("PAGE_BLOCK_MAX_ORDER").and_then(|order| order.parse::<u32>().ok());
                 limit.and_then(|order| 1u64.checked_shl(order)).map_or(pages, |limit| pages.min(limit))
             },
+            takes_memmap_only: !SHADOWS.iter().any(|option| on(option)),
             ..Self::usual(version, default_online)
         }
     }

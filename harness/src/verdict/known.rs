@@ -60,10 +60,10 @@ pub struct Fact {
     /// as [`Finding::subject`]; absent: any
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// as [`Finding::expected`]; empty for a complaint
+    /// as [`Finding::expected`], or the same as titles have it, with `N` for every number (a leak's size is measured, and
+    /// never twice the same); empty for a complaint
     pub expected: String,
-    /// as [`Finding::seen`], or the same as titles have it, with `N` for every number (a leak's size is measured, and
-    /// never twice the same); the title of a complaint
+    /// as [`Finding::seen`], likewise; the title of a complaint
     pub seen: String,
 }
 
@@ -108,10 +108,11 @@ pub fn console_finding(complaint: &Complaint) -> Finding {
 impl Fact {
     fn is(&self, finding: &Finding) -> bool {
         let subject = self.subject.as_ref().is_none_or(|subject| *subject == finding.subject);
+        let says = |own: &str, found: &str| own == found || own == super::triage::stable(found);
         subject
             && self.fact == finding.fact
-            && self.expected == finding.expected
-            && (self.seen == finding.seen || self.seen == super::triage::stable(&finding.seen))
+            && says(&self.expected, &finding.expected)
+            && says(&self.seen, &finding.seen)
     }
 }
 

@@ -39,6 +39,10 @@ pub struct Sample {
 /// Rows of meminfo, in kB, that hotplug may leak into. Slab is not among them: its objects are counted one by one.
 const ROWS: [&str; 5] = ["SUnreclaim", "Percpu", "PageTables", "VmallocUsed", "KernelStack"];
 
+/// A cache whose objects outlive what they stand for: areas of vmalloc, thread stacks among them, are given back by the
+/// thousand (mm/vmalloc.c:free_vmap_area_noflush, lazy_max_pages). Their pages are counted at once, in VmallocUsed.
+const LAZY: &str = "vmap_area";
+
 /// The name of the quantity that counts pages.
 pub(super) const TAKEN: &str = "pages taken";
 
@@ -97,6 +101,9 @@ fn slabinfo(path: &str, text: &str, values: &mut BTreeMap<String, i64>) -> Resul
         let (Some(name), Some(active)) = (words.next(), words.next()) else {
             return Err(line.shape("not `NAME ACTIVE ...`"));
         };
+        if name == LAZY {
+            continue;
+        }
         let name = format!("slab {name}");
         // two caches may have one name: their objects are counted together
         *values.entry(name).or_default() += signed(line.number(active)?);
@@ -109,7 +116,7 @@ mod tests {
     use super::*;
 
     const ZONE: &str = "Node 0, zone   Normal\n  pages free     90\n        min      1\n        low      1\n        high     1\n        spanned  128\n        present  128\n        managed  100\n        protection: (0)\n      nr_free_pages 90\n  pagesets\n    cpu: 0\n              count:    4\n  vm stats threshold: 1\n  node_unreclaimable:  0\n  start_pfn:           4096\n";
-    const SLAB: &str = "slabinfo - version: 2.1\n# name            <active_objs> <num_objs>\nkmalloc-64   10 20 64 64 1\nkmalloc-64   1 20 64 64 1\n";
+    const SLAB: &str = "slabinfo - version: 2.1\n# name            <active_objs> <num_objs>\nkmalloc-64   10 20 64 64 1\nkmalloc-64   1 20 64 64 1\nvmap_area 7 9 64 64 1\n";
 
     fn texts() -> BTreeMap<String, String> {
         let all = [(PATHS[0], ZONE), (PATHS[1], "SUnreclaim: 7 kB\nMemFree: 1 kB\n"), (PATHS[2], SLAB)];

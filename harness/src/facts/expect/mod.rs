@@ -10,6 +10,7 @@
 
 mod attributes;
 mod blocks;
+mod counters;
 mod iomem;
 mod knobs;
 mod lists;
@@ -85,6 +86,7 @@ pub fn check_consistency(
     watermarks::check(&scene, &mut findings);
     reserves::check(&scene, &mut findings);
     lists::check(&scene, &mut findings);
+    counters::check(&scene, &mut findings);
     nodes::check(&scene, &mut findings);
     meminfo::check(&scene, &mut findings);
     iomem::check(&scene, &mut findings);

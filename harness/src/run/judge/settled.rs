@@ -3,7 +3,8 @@
 use super::*;
 
 /// Facts about free memory that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 2] = ["meminfo.MemAvailable", "zone.free_lists"];
+const ONE_AFTER_ANOTHER: [&str; 4] =
+    ["meminfo.MemAvailable", "zone.free_lists", "drift.unaccounted", "node.lru"];
 /// Readings in a row in which such a fact must be wrong.
 const READINGS: u32 = 3;
 
@@ -40,10 +41,8 @@ impl State {
         let mut findings = self.check(context)?;
         if self.layout.dimms == self.base_layout.dimms && self.layout.blocks == self.base_layout.blocks {
             findings.extend(facts::drift::back(&self.base, &self.now));
-            if self.held.is_empty() {
-                findings.extend(facts::drift::given_back(&self.base, &self.now));
-            }
         }
+        findings.extend(self.check_accounted(&context.subject));
         findings.extend(self.check_devices(&settled.devices));
         findings.extend(self.check_pages(context, &settled.pages));
         findings.extend(settled.fresh_on_lru.into_iter().flat_map(expect::check_fresh));
@@ -51,10 +50,31 @@ impl State {
         Ok(persistent(&mut self.wrong_readings, findings))
     }
 
-    /// Keeps count of what the case holds: a hold is checked, or found dead, when it is released.
+    /// All memory is accounted for, where nothing of the case is at work that it cannot be for.
+    fn check_accounted(&self, subject: &Subject) -> Vec<Finding> {
+        let maps = |layout: &Layout| -> i64 {
+            let whole = layout.block_pages() * subject.struct_page_bytes / policy::PAGE_BYTES;
+            let hot = layout.blocks.values().filter(|b| b.dimm.is_some() && b.vmemmap_pages == 0);
+            (hot.count() as u64 * whole).cast_signed()
+        };
+        let memmap = maps(&self.layout) - maps(&self.base_layout);
+        if !self.held.is_empty() || (memmap != 0 && !subject.takes_memmap_only) {
+            return Vec::new();
+        }
+        facts::drift::accounted(&self.base, &self.now, memmap)
+    }
+
+    /// Keeps count of what the case holds: a hold is checked, or found dead, when it is released; a load is there until it
+    /// ends.
     pub(super) fn holds(&mut self, observation: &Observation) {
+        let load = |name: &Option<String>| format!("load {}", name.as_deref().unwrap_or_default());
         match observation {
             Observation::Held(held) => drop(self.held.insert(held.name.clone())),
+            Observation::Load(seen) => match seen.phase {
+                Phase::Begun => drop(self.held.insert(load(&seen.name))),
+                Phase::Proved => {}
+                Phase::Ended => drop(self.held.remove(&load(&seen.name))),
+            },
             Observation::Verified { name, .. } | Observation::HolderDied { name, .. } => {
                 self.held.remove(name);
             }
