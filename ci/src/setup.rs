@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
-/// A program and the Debian package that holds it.
+/// A program (or the absolute path of a file, for what is no program) and the Debian package that holds it.
 pub(crate) type Tool = (&'static str, &'static str);
 
 /// What `cargo ci test` needs.
@@ -22,7 +22,8 @@ pub(crate) const TEST_TOOLS: &[Tool] = &[
 ];
 
 /// What `cargo ci mutants` needs on top.
-pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] = &[("xz", "xz-utils"), ("cpio", "cpio")];
+pub(crate) const KERNEL_BUILD_TOOLS: &[Tool] =
+    &[("xz", "xz-utils"), ("cpio", "cpio"), ("/usr/include/gelf.h", "libelf-dev")];
 
 /// Installs the packages whose program is not on PATH; says what it does, does nothing where nothing is missing.
 pub(crate) fn run(sh: &Shell, tools: &[Tool]) -> Result<()> {
@@ -51,6 +52,7 @@ fn user_id(sh: &Shell) -> Result<String> {
     Ok(cmd!(sh, "id -u").quiet().read()?)
 }
 
+/// Whether the program is in a directory of PATH; an absolute path stands for itself.
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())

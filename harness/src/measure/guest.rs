@@ -331,7 +331,7 @@ pub(super) fn late(error: ChannelError) -> Fault {
 pub(super) fn wait_fault(error: WaitError) -> Fault {
     match error {
         WaitError::Alarm { line, .. } => Fault::Died(line),
-        WaitError::Gone { what, gone } if crate::run::guest::by_itself(&gone) => {
+        WaitError::Gone { what, gone } if crate::run::trouble::by_itself(&gone) => {
             Fault::Died(format!("the guest ended itself, waiting for {what}"))
         }
         other => Fault::NotMeasured(other.to_string()),

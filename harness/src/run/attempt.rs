@@ -2,14 +2,14 @@
 
 use super::boot::{self, Dead, NoBoot, Remains, starved};
 use super::engine::Engine;
-use super::guest::{Guest, channel_trouble};
+use super::guest::Guest;
 use super::host::{BootMode, Host};
 use super::judge::{Context, Judge};
 use super::plan::Planned;
 use super::rejudge;
 use super::spec;
 use super::templates::{self, Note, Place, Saved};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, channel_trouble};
 use crate::event::{BlockFact, Evidence, Facts, Kind, Messages, ScenarioEnd};
 use crate::finding::Finding;
 use crate::verdict::{self, Verdict, triage};

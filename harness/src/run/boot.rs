@@ -2,10 +2,9 @@
 //!
 //! A crash before the first message may be the emulator's: it is tried again, and told. Three in a row are the kernel's.
 
-use super::guest::{by_itself, channel_trouble};
 use super::host::Host;
 use super::trail::Trail;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, by_itself, channel_trouble};
 use crate::event::Kind;
 use crate::timeline::Timeline;
 use crate::verdict::{Complaint, Provokes, triage};

@@ -1,9 +1,9 @@
 //! `memhp shell`: a guest at a prompt. Commands go to the agent and to QEMU; nothing is judged.
 
-use super::guest::{Guest, channel_trouble};
+use super::guest::Guest;
 use super::host::Host;
 use super::spec;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, channel_trouble};
 use crate::case::schema;
 use crate::kernel::Kernel;
 use crate::vm::{Boot, Deadline, Spec, Vm};

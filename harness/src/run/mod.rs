@@ -26,6 +26,6 @@ pub mod select;
 pub mod spec;
 pub mod templates;
 pub mod trail;
-mod trouble;
+pub(crate) mod trouble;
 
 pub use trouble::Trouble;

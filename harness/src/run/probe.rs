@@ -1,10 +1,9 @@
 //! One boot of a kernel whose configuration is not at hand: what the oracle must know is read from the guest.
 
 use super::boot::{Dead, NoBoot};
-use super::guest::channel_trouble;
 use super::host::Host;
 use super::spec;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, channel_trouble};
 use crate::case::schema;
 use crate::event::Kind;
 use crate::kernel::{Config, Kernel};

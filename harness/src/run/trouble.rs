@@ -2,6 +2,7 @@
 
 use crate::finding::Finding;
 use crate::verdict;
+use crate::vm::{self, ChannelError, Deadline};
 
 /// What ended a scenario before its last step.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -66,4 +67,41 @@ impl Trouble {
             _ => None,
         }
     }
+}
+
+/// A wait that had no result by its deadline.
+pub(super) fn timeout(what: String, deadline: Deadline) -> Trouble {
+    Trouble::Timeout { what, seconds: deadline.span().as_secs() }
+}
+
+/// What an unanswered request says.
+pub fn channel_trouble(error: ChannelError) -> Trouble {
+    match error {
+        ChannelError::Wait(wait) => wait_trouble(wait),
+        other => Trouble::Error(other.to_string()),
+    }
+}
+
+/// What a wait without result says.
+pub fn wait_trouble(error: vm::WaitError) -> Trouble {
+    match error {
+        vm::WaitError::Timeout { what, deadline } => timeout(what, deadline),
+        vm::WaitError::Alarm { line, .. } => Trouble::Console(line),
+        vm::WaitError::Gone { what, gone } if by_itself(&gone) => Trouble::Reset(what),
+        gone @ vm::WaitError::Gone { .. } => Trouble::Gone(gone.to_string()),
+    }
+}
+
+/// What a monitor that does not do its work says: never anything about the kernel.
+pub fn qmp_trouble(error: vm::QmpError) -> Trouble {
+    match error {
+        vm::QmpError::Gone { command, gone } if by_itself(&gone) => Trouble::Reset(command),
+        gone @ vm::QmpError::Gone { .. } => Trouble::Gone(gone.to_string()),
+        other => Trouble::Miss(other.to_string()),
+    }
+}
+
+/// QEMU ended with status 0 though nobody asked it to: the guest reset (`-no-reboot`) or powered off.
+pub(crate) fn by_itself(gone: &vm::Gone) -> bool {
+    gone.exit.as_ref().is_some_and(|exit| exit.code == Some(0))
 }

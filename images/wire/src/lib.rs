@@ -11,11 +11,13 @@ pub mod base64;
 mod edit;
 mod follow;
 mod frame;
+mod job;
 mod message;
 
 pub use edit::Edit;
 pub use follow::{Delta, Sent, State};
 pub use frame::{FrameError, FrameReader, encode};
+pub use job::*;
 pub use message::*;
 
 /// Version of this protocol; [`Hello`] carries it, and a harness refuses another one.

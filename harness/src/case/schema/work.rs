@@ -1,0 +1,179 @@
+//! What occupies the guest: memory that is held, loads, programs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Memory to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// its name
+    pub name: String,
+    /// anonymous, mlocked, tmpfs, slab, page-tables, pipe, huge, hugetlb, mergeable, spliced
+    pub kind: HoldKind,
+    /// how much: `200M`, a share of MemFree at that moment (`60%`), or all of it but some (`free-40M`; `available-40M`)
+    pub size: String,
+    /// take so much in a second (`20M`; anonymous and mlocked only)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<String>,
+    /// do not wait until all is taken: the next steps come meanwhile, until `held` waits for it
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begin: bool,
+    /// keep writing to it
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub busy: bool,
+    /// at least one page of it must lie in each block of this selection that is online (else ERROR: the case shows nothing)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reaches: Option<String>,
+}
+
+/// Kinds of memory, by what the kernel can do with them when a block goes offline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldKind {
+    /// private anonymous pages
+    Anonymous,
+    /// the same, mlocked
+    Mlocked,
+    /// pages of a tmpfs file
+    Tmpfs,
+    /// slab objects
+    Slab,
+    /// page tables
+    PageTables,
+    /// pipe buffers
+    Pipe,
+    /// private anonymous memory in transparent huge pages
+    Huge,
+    /// pages of hugetlbfs, which the kernel makes for it
+    Hugetlb,
+    /// private anonymous pages that a pipe refers to: an offline that meets them goes on until it is interrupted
+    Spliced,
+    /// private anonymous pages, merged (switch it on first: /sys/kernel/mm/ksm/run)
+    Mergeable,
+}
+
+/// End of a hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// its name
+    pub name: String,
+}
+
+/// A load: exactly one of `cpu`, `forks`, `uevents` and `stress`. It is stopped while the guest's state is read, so that
+/// every fact is judged as in a guest at rest, and goes on at once. It ends with the scenario at the latest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// its name
+    pub name: String,
+    /// so many processes that compute all the time
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// so many processes that start programs without end, one after the other
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forks: Option<String>,
+    /// uevents without end
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uevents: Option<Storm>,
+    /// arguments of stress-ng, without a time limit (`--vm 2 --vm-bytes 60%`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stress: Option<String>,
+    /// nice value
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nice: i32,
+    /// it runs in a memory cgroup of its own with this `memory.max` (`64M`)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<String>,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+/// Synthetic `change` events (Documentation/ABI/testing/sysfs-uevent).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Storm {
+    /// of which blocks, as in `set`; those that are there when it starts
+    pub blocks: String,
+    /// how many in a second at most
+    pub per_second: u32,
+}
+
+/// End of a load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// its name
+    pub name: String,
+}
+
+/// What a load must do to the guest now; at least one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prove {
+    /// this load works: its processes want processors, children are started, events are sent, stress-ng has used time
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<String>,
+    /// so many tasks run or wait for a processor at least (/proc/loadavg)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// tasks are held up by lack of it: the total of `some` in /proc/pressure grows by 10 ms
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressure>,
+    /// MemFree is this at most
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free: Option<String>,
+    /// how long to wait for it; default 120s
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+}
+
+/// Files in /proc/pressure (Documentation/accounting/psi.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pressure {
+    /// processors
+    Cpu,
+    /// memory
+    Memory,
+    /// storage
+    Io,
+}
+
+impl Pressure {
+    /// File name.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Io => "io",
+        }
+    }
+}
+
+/// A program to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// file on the host, its path from the case file's directory: copied into the guest and run there
+    pub program: String,
+    /// arguments
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// exit status that is right
+    #[serde(default)]
+    pub status: i32,
+    /// regular expression that must match its standard output
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<String>,
+    /// time limit
+    #[serde(default = "half_minute")]
+    pub within: String,
+}
+
+fn half_minute() -> String {
+    "30s".into()
+}
