@@ -14,7 +14,7 @@ use regex::Regex;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
-use wire::{Answer, Ask, Failure, Job, JobOutcome, Manner, Snapshot, Value};
+use wire::{Answer, Ask, Failure, Job, Snapshot, Value};
 
 mod programs;
 pub(super) use programs::program;
