@@ -30,7 +30,7 @@ pub enum Job {
         manner: Manner,
     },
     /// Writes to files again and again, one after the other, until [`Ask::Interrupt`]. The uevents of such writes do not
-    /// come as messages: the next one that does tells how many there were ([`Uevent::skipped`]).
+    /// come as messages: the next one that does tells how many there were ([`crate::Uevent::skipped`]).
     Storm {
         /// `uevent` files of sysfs
         paths: Vec<String>,
