@@ -108,6 +108,8 @@ impl Names<'_> {
                 }
                 c.ok("within", units::duration(&e.within));
             }),
+            Step::Touch(dimm) if self.dimms.contains_key(dimm) => {}
+            Step::Touch(dimm) => c.at("touch", |c| c.wrong(format!("no DIMM {dimm} is plugged before"))),
             Step::Udevd(word) => c.at("udevd", |c| {
                 if self.case.udev.is_none() {
                     c.wrong("the case has no udev");

@@ -15,6 +15,7 @@ const MOST_ROWS: usize = 1500;
 
 const KERNEL: &str = "#2166ac";
 const USER: &str = "#d6604d";
+const USED: &str = "#1b7837";
 const OPEN: &str = "#888888";
 const GRID: &str = "#dddddd";
 const INK: &str = "#222222";
@@ -65,7 +66,14 @@ fn row(plug: &Plug) -> f64 {
 
 fn panel(svg: &mut Svg, plug: &Plug, top: f64, error: f64) {
     let all = plug.blocks.iter().flat_map(|b| [b.add_ns, b.online_ns]).flatten();
-    let end = all.chain(plug.ost_ns).chain([plug.answered_ns]).max().unwrap_or(1).max(1) as f64 * 1.06;
+    let end = all
+        .chain(plug.ost_ns)
+        .chain(plug.used.map(|used| used.at_ns))
+        .chain([plug.answered_ns])
+        .max()
+        .unwrap_or(1)
+        .max(1) as f64
+        * 1.06;
     let x = |ns: f64| LEFT + ns.max(0.0) / end * (WIDTH - LEFT - RIGHT);
     let (first, last) = (top + HEAD, top + HEAD + row(plug) * plug.blocks.len() as f64);
     let head = format!("plug of {}: {} blocks", plug.dimm, plug.blocks.len());
@@ -84,6 +92,12 @@ fn panel(svg: &mut Svg, plug: &Plug, top: f64, error: f64) {
     );
     for (at, block) in plug.blocks.iter().enumerate() {
         bar(svg, block, (first + row(plug) * at as f64, row(plug)), &x, error);
+    }
+    if let Some(used) = plug.used {
+        let row_of = plug.blocks.iter().position(|b| b.block == used.block).unwrap_or(0) as f64;
+        let (at, y) = (x(used.at_ns as f64), first + row(plug) * row_of);
+        svg.line((at, y), (at, y + row(plug)), USED, 2.0);
+        svg.text((at + 4.0, y + row(plug) - 3.0), 9.0, Anchor::Start, USED, "first page in use");
     }
     mark(svg, x(plug.answered_ns as f64), (first, last), "QEMU answered");
     if let Some(ost) = plug.ost_ns {

@@ -18,6 +18,9 @@ use std::ops::Range;
 use std::time::Instant;
 use wire::Uevent;
 
+/// Bytes of a page (x86).
+const PAGE: u64 = 4096;
+
 /// A plug as the host saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlugTimes {
@@ -48,6 +51,7 @@ struct Told {
 pub struct Recorder {
     ties: Vec<Tie>,
     told: Vec<Told>,
+    used: Vec<(u64, u64)>,
 }
 
 /// The record. Times are in ns since `device_add` of the plug was sent.
@@ -72,8 +76,20 @@ pub struct Plug {
     /// the guest's report came: as above; absent: none came, or none was waited for
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ost_ns: Option<i64>,
+    /// the first of its pages that was seen in use (step `touch`): the guest's clock; absent: none was looked for
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
     /// its blocks, by number: the guest's clock, each time exact to `clock_error_ns`
     pub blocks: Vec<Block>,
+}
+
+/// A page that was taken by a program of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// the block that it is in
+    pub block: u32,
+    /// when it was written to: exact to `clock_error_ns`
+    pub at_ns: i64,
 }
 
 /// One block.
@@ -123,6 +139,11 @@ impl Recorder {
         }
     }
 
+    /// Notes that a page, by its frame, was in use at a time of the guest's.
+    pub fn used(&mut self, pfn: u64, t_ns: u64) {
+        self.used.push((pfn, t_ns));
+    }
+
     /// The record; `None` where nothing was plugged or the guest never told its time. `block_bytes`: size of a block.
     pub fn timeline(&self, plugs: &[PlugTimes], block_bytes: u64) -> Option<Timeline> {
         let clock = Clock::new(&self.ties)?;
@@ -145,11 +166,14 @@ impl Recorder {
         let begun = clock.guest_ns(plug.sent);
         let error = i128::from(clock.error_ns());
         let end = until.map_or(i128::MAX, |at| clock.guest_ns(at) - error);
+        let ours = |t: &i128| (begun - error..end).contains(t);
         let first = |block: u32, online: bool| {
-            let ours = self.told.iter().filter(|t| t.block == block && t.online == online);
-            let times = ours.map(|t| i128::from(t.t_ns)).filter(|t| (begun - error..end).contains(t));
-            times.min().map(|t| t - begun)
+            let told = self.told.iter().filter(|t| t.block == block && t.online == online);
+            told.map(|t| i128::from(t.t_ns)).filter(ours).min().map(|t| t - begun)
         };
+        let own = plug.addr / PAGE..(plug.addr + plug.size) / PAGE;
+        let used = self.used.iter().filter(|(pfn, _)| own.contains(pfn));
+        let used = used.map(|(pfn, t)| (i128::from(*t), *pfn)).filter(|(t, _)| ours(t)).min();
         let ost = plug.ost.map(|at| nanoseconds(plug.sent, at));
         let block = |block: u32| {
             let online = first(block, true);
@@ -164,6 +188,10 @@ impl Recorder {
             dimm: plug.dimm.clone(),
             answered_ns: narrow(nanoseconds(plug.sent, plug.answered)),
             ost_ns: ost.map(narrow),
+            used: used.map(|(t, pfn)| Used {
+                block: u32::try_from(pfn * PAGE / block_bytes).unwrap_or(u32::MAX),
+                at_ns: narrow(t - begun),
+            }),
             blocks: plug.blocks(block_bytes).map(block).collect(),
         }
     }

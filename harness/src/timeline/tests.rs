@@ -51,6 +51,7 @@ fn times_are_since_device_add_and_tell_who_onlined() {
                 dimm: "a".into(),
                 answered_ns: 200,
                 ost_ns: Some(3_000),
+                used: None,
                 blocks: vec![block(32, 1_000, 1_500, By::Kernel), block(33, 1_600, 4_000, By::UserSpace),],
             }],
         }
@@ -78,6 +79,24 @@ fn a_replugged_dimm_does_not_inherit_events() {
     let plugs = recorder.timeline(&plugs, BLOCK).unwrap().plugs;
     assert_eq!(plugs[0].blocks[0].online_ns, Some(1_500));
     assert_eq!((plugs[1].blocks[0].add_ns, plugs[1].blocks[0].online_ns), (Some(2_000), None));
+}
+
+#[test]
+fn the_first_page_in_use_belongs_to_the_plug_that_it_came_with() {
+    let begun = Instant::now();
+    let mut recorder = recorder(begun, &[]);
+    let frame = |block: u64| block * BLOCK / PAGE;
+    for (pfn, t) in
+        [(frame(33) + 5, 1_003_000), (frame(32), 1_003_500), (frame(34), 1_002_000), (7, 1_001_500)]
+    {
+        recorder.used(pfn, t);
+    }
+    recorder.used(frame(33), 1_013_000);
+    let plugs = [plug(begun, 1_000, 1_200, Some(4_000)), plug(begun, 10_000, 10_100, Some(14_000))];
+    let timeline = recorder.timeline(&plugs, BLOCK).unwrap();
+    let used: Vec<Option<Used>> = timeline.plugs.iter().map(|p| p.used).collect();
+    assert_eq!(used, [Some(Used { block: 33, at_ns: 2_000 }), Some(Used { block: 33, at_ns: 3_000 })]);
+    assert_eq!(svg(&timeline, "t").matches("first page in use").count(), 2);
 }
 
 #[test]

@@ -44,6 +44,15 @@ pub enum Job {
         /// longest time, ms
         timeout_ms: u64,
     },
+    /// Takes pages until it gets one of these frames, then gives all back.
+    Touch {
+        /// first page frame
+        pfn: u64,
+        /// page frames
+        count: u64,
+        /// longest time, ms
+        timeout_ms: u64,
+    },
     /// Stops the machine for a plug, and times what the kernel tells of it. Meanwhile uevents are not forwarded.
     Trial(Trial),
 }

@@ -307,6 +307,13 @@ pub enum JobOutcome {
     },
     /// the file is there
     Found,
+    /// a page of the frames that were asked for was in use
+    Touched {
+        /// its frame
+        pfn: u64,
+        /// guest time, as soon as it was written to
+        t_ns: u64,
+    },
     /// the plug was timed
     Tried(TrialSeen),
     /// the storm was ended

@@ -194,6 +194,7 @@ impl<'a> Engine<'a> {
             Step::End(end) => self.end(&end.name),
             Step::Prove(prove) => self.prove(prove),
             Step::Exec(exec) => self.exec(exec),
+            Step::Touch(dimm) => self.touch(dimm),
             Step::Udevd(word) => self.udevd(word),
             Step::Repeat(repeat) => self.repeat(repeat),
             Step::Each(each) => self.each(each),

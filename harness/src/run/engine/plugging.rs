@@ -35,6 +35,24 @@ impl Engine<'_> {
         self.settle()
     }
 
+    /// Has the guest take pages until one is of this DIMM. That none comes is no fact about the kernel: it may prefer others.
+    pub(super) fn touch(&mut self, dimm: &str) -> Result<(), Trouble> {
+        let deadline = self.deadline(None)?;
+        let plug = self.guest.plugs.iter().rfind(|plug| plug.dimm == dimm);
+        let (pfn, count) = plug
+            .map(|plug| (plug.addr / PAGE, plug.size / PAGE))
+            .ok_or_else(|| Trouble::Error(format!("{dimm} was never plugged")))?;
+        let timeout_ms = u64::try_from(self.span(None)?.as_millis()).unwrap_or(u64::MAX);
+        let job = self.guest.start(Job::Touch { pfn, count, timeout_ms }, deadline)?;
+        // The guest says itself that its time is up; only a guest that says nothing is waited for longer.
+        let patience = Deadline::within(self.span(None)? * 2);
+        match self.guest.wait_job(job, patience)?.result {
+            Ok(JobOutcome::Touched { pfn, t_ns }) => self.times.used(pfn, t_ns),
+            other => return Err(Trouble::Error(format!("touch {dimm}: {other:?}"))),
+        }
+        self.settle()
+    }
+
     pub(super) fn unplug(&mut self, unplug: &schema::Unplug) -> Result<(), Trouble> {
         let deadline = self.deadline(None)?;
         let error = if unplug.by_guest {

@@ -4,6 +4,7 @@ mod await_file;
 mod exec;
 mod hold;
 mod storm;
+mod touch;
 mod trial;
 mod write;
 
@@ -74,6 +75,12 @@ impl Jobs {
             }
             Job::AwaitFile { path, timeout_ms } => {
                 self.submit(move || await_file::run(id, &path, timeout_ms, &means.outbox))?;
+                Handle::Wait
+            }
+            Job::Touch { pfn, count, timeout_ms } => {
+                self.submit(move || {
+                    touch::run(id, &(pfn..pfn.saturating_add(count)), timeout_ms, &means.outbox)
+                })?;
                 Handle::Wait
             }
             Job::Trial(trial) => {
