@@ -26,7 +26,7 @@ pub const CONSOLE: &str = "console";
 pub struct Entry {
     /// short name, stable
     pub id: String,
-    /// scenarios, a pattern as on the command line: `unplug/refused*`
+    /// scenarios, patterns as on the command line, with blanks between them: `unplug/refused* oom/*`
     pub scenario: String,
     /// `>=5.10, <7.4`, release order
     pub kernels: VersionRange,
@@ -119,7 +119,8 @@ impl Fact {
 impl Entry {
     /// Whether it is about this scenario on this kernel.
     pub fn applies(&self, scenario: &str, version: Version) -> bool {
-        Pattern::new(&*self.scenario).matches(scenario) && self.kernels.contains(version)
+        let mut patterns = self.scenario.split_whitespace();
+        patterns.any(|p| Pattern::new(p).matches(scenario)) && self.kernels.contains(version)
     }
 }
 

@@ -140,6 +140,14 @@ fn a_pattern_with_brackets_and_a_kernel() {
 
 /// `(from, to)` is one mistake made in the text.
 #[test]
+fn an_entry_may_be_about_several_patterns() {
+    let text = TEXT.replace("unplug/refused*", "oom/* unplug/refused*");
+    let known = Known::parse(Path::new("k.yaml"), &text).unwrap();
+    let applies = |scenario: &str| known.entries()[0].applies(scenario, "6.12".parse().unwrap());
+    assert_eq!(["oom/a@k", "unplug/refused-x@k", "load/a@k", "a@k"].map(applies), [true, true, false, false]);
+}
+
+#[test]
 fn mistakes_have_their_place() {
     for (from, to, place, what) in [
         ("  reproduces: always\n", "", "k.yaml:11:3", "missing field `reproduces`"),
