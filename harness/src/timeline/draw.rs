@@ -97,7 +97,7 @@ fn panel(svg: &mut Svg, plug: &Plug, top: f64, error: f64) {
         let row_of = plug.blocks.iter().position(|b| b.block == used.block).unwrap_or(0) as f64;
         let (at, y) = (x(used.at_ns as f64), first + row(plug) * row_of);
         svg.line((at, y), (at, y + row(plug)), USED, 2.0);
-        svg.text((at + 4.0, y + row(plug) - 3.0), 9.0, Anchor::Start, USED, "first page in use");
+        svg.text((at - 4.0, y - 2.0), 9.0, Anchor::End, USED, "first page in use");
     }
     mark(svg, x(plug.answered_ns as f64), (first, last), "QEMU answered");
     if let Some(ost) = plug.ost_ns {
