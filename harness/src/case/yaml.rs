@@ -298,7 +298,7 @@ mod tests {
             (
                 "steps:\n  - plugg: { dimm: a, size: 1G }",
                 "4:5",
-                "unknown variant `plugg`, expected one of plug, unplug, write, set, start, finish, hold, held, release, load, end, prove, exec, udevd, repeat, each, expect",
+                "unknown variant `plugg`, expected one of plug, unplug, write, set, start, finish, hold, held, release, load, end, prove, exec, touch, udevd, repeat, each, expect",
             ),
             ("steps:\n  - plug: { dimm: a }", "4:13", "missing field `size`"),
             ("steps: []\nboot: warm", "4:7", "unknown variant `warm`, expected one of auto, cold"),
