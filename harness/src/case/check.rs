@@ -115,6 +115,12 @@ fn machine(c: &mut Checker, machine: &Machine) {
     if !nodes.is_empty() && memory.is_some() && sum.is_some() && sum != memory {
         c.at("nodes", |c| c.wrong(format!("the nodes' memory is not {} together", machine.memory)));
     }
+    if !machine.cpu_nodes.is_empty() && machine.cpu_nodes.len() != machine.smp as usize {
+        c.at("cpu_nodes", |c| c.wrong(format!("want the node of each of {} processors", machine.smp)));
+    }
+    if machine.cpu_nodes.iter().any(|node| *node as usize >= machine.nodes.len()) {
+        c.at("cpu_nodes", |c| c.wrong("the machine has no such node"));
+    }
     for (index, dimm) in machine.dimms.iter().enumerate() {
         c.at("dimms", |c| {
             c.at(index, |c| {

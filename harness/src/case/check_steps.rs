@@ -8,10 +8,6 @@ use std::collections::BTreeMap;
 
 mod expect;
 
-/// Size of a memory block of every guest that a case can describe: x86 with less than 64 GiB at boot
-/// (arch/x86/mm/init_64.c:probe_memory_block_size).
-const BLOCK: u64 = 128 << 20;
-
 /// What the kernel says of a DIMM that is not made of whole blocks (mm/memory_hotplug.c:check_hotplug_memory_range).
 const UNALIGNED: &str = "unaligned hotplug range";
 
@@ -20,13 +16,16 @@ const UDEVD: [&str; 5] = ["stop", "continue", "kill", "start", "trigger"];
 
 /// Checks all steps of a case.
 pub(super) fn check(c: &mut Checker, case: &Case) {
+    let layout = units::size(&case.machine.memory).ok().and_then(|bytes| crate::policy::guest(bytes).ok());
     let mut names = Names {
         case,
+        block: layout.map_or(128 << 20, |layout| layout.block_bytes),
         dimms: BTreeMap::new(),
         holds: Vec::new(),
         begun: Vec::new(),
         loads: Vec::new(),
         starts: Vec::new(),
+        pending: Vec::new(),
     };
     for dimm in &case.machine.dimms {
         names
@@ -45,12 +44,16 @@ pub(super) fn check(c: &mut Checker, case: &Case) {
 /// Names that are known at a step.
 struct Names<'a> {
     case: &'a Case,
+    /// bytes of a memory block of the guest (128 MiB too where `memory` is wrong, which is said elsewhere)
+    block: u64,
     dimms: BTreeMap<String, Dimm>,
     holds: Vec<String>,
     /// holds that were only begun
     begun: Vec<String>,
     loads: Vec<String>,
     starts: Vec<String>,
+    /// DIMMs whose unplug was asked for and not waited for
+    pending: Vec<String>,
 }
 
 /// What is known of a DIMM.
@@ -70,11 +73,29 @@ impl Names<'_> {
         }
     }
 
+    /// What follows a request to unplug is judged in one order only.
+    fn after_unplugs(&self, c: &mut Checker, step: &Step) {
+        let key = match step {
+            Step::Plug(p) if !p.race && p.refused.is_none() => "plug",
+            Step::Set(_) => "set",
+            _ => return,
+        };
+        if let Some(name) = self.pending.first() {
+            let wrong = format!("the unplug of {name} may still be under way: `expect` its outcome before");
+            c.at(key, |c| c.wrong(wrong));
+        }
+    }
+
     fn step(&mut self, c: &mut Checker, step: &Step) {
+        self.after_unplugs(c, step);
         match step {
             Step::Plug(p) => c.at("plug", |c| self.plug(c, p)),
             Step::Unplug(u) => c.at("unplug", |c| match self.dimms.get_mut(&u.dimm) {
-                Some(dimm) => dimm.asked |= u.refused.is_none(),
+                Some(dimm) if u.refused.is_none() => {
+                    dimm.asked = true;
+                    self.pending.push(u.dimm.clone());
+                }
+                Some(_) => {}
                 None => c.at("dimm", |c| c.wrong(format!("no DIMM {} is plugged before", u.dimm))),
             }),
             Step::Write(w) => c.at("write", |c| self.write(c, w)),
@@ -155,10 +176,11 @@ impl Names<'_> {
         }
         let size = units::size(&p.size).unwrap_or(0);
         let provoked = self.case.provokes.iter().any(|p| p.message.contains(UNALIGNED));
-        if !size.is_multiple_of(BLOCK) && p.refused.is_none() && !provoked {
+        if !size.is_multiple_of(self.block) && p.refused.is_none() && !provoked {
             let why = format!(
-                "{} is no multiple of the memory block size (128M), so that the kernel adds nothing; a case about that has {UNALIGNED:?} under provokes",
-                p.size
+                "{} is no multiple of the memory block size ({}M), so that the kernel adds nothing; a case about that has {UNALIGNED:?} under provokes",
+                p.size,
+                self.block >> 20
             );
             c.at("size", |c| c.wrong(why));
         }
@@ -333,7 +355,7 @@ impl Names<'_> {
             c.wrong(format!("no DIMM {name} is plugged before"));
             return None;
         };
-        let blocks = dimm.size / BLOCK;
+        let blocks = dimm.size / self.block;
         if last.is_some_and(|last| u64::from(last) >= blocks) {
             c.wrong(format!("{part} is beyond the {blocks} blocks of {name}"));
         }

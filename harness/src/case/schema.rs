@@ -72,6 +72,8 @@ pub struct Machine {
     pub smp: u32,
     /// boot memory of each NUMA node (`0` for one without); none: a machine without NUMA description
     pub nodes: Vec<String>,
+    /// NUMA node of each virtual processor; none: all are on node 0
+    pub cpu_nodes: Vec<u32>,
     /// DIMMs that are present at boot
     pub dimms: Vec<Plug>,
 }
@@ -84,6 +86,7 @@ impl Default for Machine {
             max_memory: "8G".into(),
             smp: 2,
             nodes: Vec::new(),
+            cpu_nodes: Vec::new(),
             dimms: Vec::new(),
         }
     }
@@ -332,7 +335,8 @@ pub struct Finish {
 pub struct Repeat {
     /// how often
     pub times: u32,
-    /// counters must not drift from round to round (slab, MemFree, Percpu, sysfs objects, …)
+    /// counters must not drift from round to round (slab, MemFree, Percpu, sysfs objects, …); twice as many rounds where
+    /// that is in doubt
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flat: bool,
     /// the round

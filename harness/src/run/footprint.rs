@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 
 /// QEMU itself, with the code that it has translated.
 const QEMU: u64 = 256 << 20;
-/// A DIMM's memory map takes this part of it: 64 bytes for a page of 4 KiB.
+/// A memory map takes this part of its memory: 64 bytes for a page of 4 KiB.
 const MAP: u64 = 64;
+/// Boot memory that counts in full; of what a guest has beyond it, a kernel touches what a DIMM's would be.
+const FULL: u64 = 8 << 30;
 
-/// Bytes. All of the boot memory counts (also that of a restored guest, which shares what it does not change), and
+/// Bytes. Boot memory counts (also that of a restored guest, which shares what it does not change), and
 /// what is touched of the DIMMs: their memory maps, and what the case holds.
 pub fn bytes(host: &Host, planned: &Planned) -> u64 {
     let case = &planned.scenario.case;
@@ -23,7 +25,8 @@ pub fn bytes(host: &Host, planned: &Planned) -> u64 {
     wants.steps(&case.steps);
     let dimms: u64 = wants.dimms.values().sum();
     let percent = (base + dimms) / 100 * wants.percent.min(100);
-    base + dimms.min(dimms / MAP + wants.held + percent) + QEMU
+    let rest = base.saturating_sub(FULL) + dimms;
+    base.min(FULL) + rest.min(rest / MAP + wants.held + percent) + QEMU
 }
 
 /// What the steps of a case ask for together.

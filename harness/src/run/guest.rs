@@ -299,11 +299,7 @@ impl Guest {
     }
 
     /// Quantities that must not drift over rounds, after all that is only cached was given back.
-    pub fn sample(
-        &mut self,
-        caches: &[String],
-        deadline: Deadline,
-    ) -> Result<BTreeMap<String, i64>, Trouble> {
+    pub fn sample(&mut self, caches: &[String], deadline: Deadline) -> Result<drift::Sample, Trouble> {
         // A kernel without compaction, a cache without `shrink`: nothing to give back there.
         self.ask(Ask::WriteMany { writes: drift::settle(caches) }, deadline)?;
         let paths: Vec<String> = drift::PATHS.iter().map(|p| (*p).to_string()).collect();
@@ -319,8 +315,7 @@ impl Guest {
             Value::Text(text) => Some((path.clone(), text.clone())),
             Value::Errno(_) => None,
         });
-        let sample = drift::Sample::parse(&texts.collect()).map_err(|e| Trouble::Error(e.to_string()))?;
-        Ok(sample.values)
+        drift::Sample::parse(&texts.collect()).map_err(|e| Trouble::Error(e.to_string()))
     }
 
     /// The first console line from `from` on that matches, if one comes; `from` moves behind it.

@@ -48,11 +48,14 @@ pub fn machine(wanted: &schema::Machine, host: &Host) -> Result<Machine, String>
         Some(memory) if wanted.memory == usual.memory => memory,
         _ => &wanted.memory,
     };
-    let smp = host.smp.filter(|_| wanted.smp == usual.smp).unwrap_or(wanted.smp);
+    let as_usual = wanted.smp == usual.smp && wanted.cpu_nodes.is_empty();
+    let smp = host.smp.filter(|_| as_usual).unwrap_or(wanted.smp);
     let mut nodes = Vec::new();
     for (index, memory) in wanted.nodes.iter().enumerate() {
-        // All processors on node 0: a node without processors is the common shape of hot-plugged memory.
-        let cpus = if index == 0 { (0..smp).collect() } else { Vec::new() };
+        // All processors on node 0 where the case does not say: a node without processors is the common shape of
+        // hot-plugged memory.
+        let node_of = |cpu: u32| wanted.cpu_nodes.get(cpu as usize).copied().unwrap_or(0);
+        let cpus = (0..smp).filter(|cpu| node_of(*cpu) as usize == index).collect();
         nodes.push(NodeSpec { memory: if memory == "0" { 0 } else { units::size(memory)? }, cpus });
     }
     let sum: u64 = nodes.iter().map(|n| n.memory).sum();

@@ -93,9 +93,11 @@ fn panel(svg: &mut Svg, plug: &Plug, top: f64, error: f64) {
     for (at, block) in plug.blocks.iter().enumerate() {
         bar(svg, block, (first + row(plug) * at as f64, row(plug)), &x, error);
     }
-    if let Some(used) = plug.used {
-        let row_of = plug.blocks.iter().position(|b| b.block == used.block).unwrap_or(0) as f64;
-        let (at, y) = (x(used.at_ns as f64), first + row(plug) * row_of);
+    let used = plug.used.as_ref();
+    if let Some((used, at)) =
+        used.and_then(|u| Some((u, plug.blocks.iter().position(|b| b.block == u.block)?)))
+    {
+        let (at, y) = (x(used.at_ns as f64), first + row(plug) * at as f64);
         svg.line((at, y), (at, y + row(plug)), USED, 2.0);
         svg.text((at - 4.0, y - 2.0), 9.0, Anchor::End, USED, "first page in use");
     }

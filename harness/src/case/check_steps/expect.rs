@@ -31,6 +31,7 @@ impl Names<'_> {
             self.expect_blocks(c, e, blocks);
         }
         if let Some(dimm) = &e.unplug {
+            self.pending.retain(|name| name != dimm);
             self.expect_unplug(c, e, dimm);
         }
         if let Some(path) = &e.file {

@@ -11,4 +11,4 @@ mod series;
 
 pub use back::{accounted, back};
 pub use sample::{PATHS, SLABINFO, Sample, cache_names, settle};
-pub use series::{Short, WARM_UP, flat, stride};
+pub use series::{Short, WARM_UP, doubtful, flat, stride};

@@ -2,6 +2,7 @@
 
 use super::super::proof::Free;
 use super::*;
+use crate::facts::drift;
 
 /// A hold that has not taken all yet.
 #[derive(Debug)]
@@ -118,17 +119,26 @@ impl Engine<'_> {
 
     pub(super) fn repeat(&mut self, repeat: &schema::Repeat) -> Result<(), Trouble> {
         let caches = if repeat.flat { self.guest.slab_caches(self.deadline(None)?)? } else { Vec::new() };
-        let every = crate::facts::drift::stride(repeat.times);
+        let every = drift::stride(repeat.times);
         let mut samples = Vec::new();
-        for round in 1..=repeat.times {
+        let (mut round, mut rounds) = (0, repeat.times);
+        while round < rounds {
+            round += 1;
             self.path.push(round.to_string());
             self.steps(&repeat.steps)?;
             self.path.pop();
             if repeat.flat && round % every == 0 {
                 samples.push(self.guest.sample(&caches, self.deadline(None)?)?);
             }
+            if round == repeat.times && drift::doubtful(&samples, every) {
+                rounds = rounds.saturating_mul(2);
+            }
         }
-        if repeat.flat { self.observe(Observation::Drift { every, samples }) } else { Ok(()) }
+        if !repeat.flat {
+            return Ok(());
+        }
+        let samples = samples.into_iter().map(|sample| sample.values).collect();
+        self.observe(Observation::Drift { every, samples })
     }
 
     pub(super) fn each(&mut self, each: &schema::Each) -> Result<(), Trouble> {

@@ -158,6 +158,9 @@ impl Judge {
         let mut raw = Raw::new();
         raw.apply(&boot.settled.snapshot);
         let base = Snapshot::parse(&raw)?;
+        if let Some(nodes) = base.masks.get("has_cpu").filter(|nodes| !nodes.is_empty()) {
+            self.context.subject.cpu_nodes.clone_from(nodes);
+        }
         let dimms: BTreeMap<String, Dimm> =
             boot.cold_dimms.iter().map(|d| (d.name.clone(), dimm(d, true))).collect();
         let (base_layout, layout) = model(&base, &dimms, &knobs, &self.context.subject)?;
