@@ -83,6 +83,12 @@ pub enum Observation {
         waited_for: String,
         /// seconds
         seconds: u64,
+        /// pages of the blocks that were to go offline, as far as they are online
+        #[serde(default)]
+        pages: u64,
+        /// bit of /proc/kpageflags -> how many of these pages have it
+        #[serde(default)]
+        flags: BTreeMap<u8, u64>,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use super::errno;
 use super::observation::*;
+use super::scan;
 use crate::facts::{BlockFacts, Snapshot};
 use crate::finding::Finding;
 use crate::policy::{BlockState, Zone};
@@ -27,9 +28,13 @@ pub fn judge(observation: &Observation) -> Vec<Finding> {
             Some(Finding::new("console.line", pattern, "a line that matches", "none", CASE))
         }
         Observation::Exec(exec) => self::exec(exec),
-        Observation::NotWithin { waited_for, seconds } => {
+        Observation::NotWithin { waited_for, seconds, pages, flags } => {
             let rule = "the guest still answers, but the fact did not come";
-            Some(Finding::new("within", waited_for, format!("within {seconds} s"), "not within", rule))
+            let seen = match pages {
+                0 => "not within".to_string(),
+                _ => format!("not within; {}", scan::in_the_way(flags, *pages)),
+            };
+            Some(Finding::new("within", waited_for, format!("within {seconds} s"), seen, rule))
         }
         _ => None,
     };

@@ -78,7 +78,7 @@ impl Engine<'_> {
         let settles = std::mem::take(&mut self.racing);
         for dimm in &settles {
             let inserted = self.guest.wait_inserted(dimm, deadline);
-            self.within(inserted, || format!("the guest's answer to the plug of {dimm}"))?;
+            self.within(inserted, &[], || format!("the guest's answer to the plug of {dimm}"))?;
         }
         if !settles.is_empty() {
             // The state must be known before it can be taken over; it is judged below.

@@ -305,16 +305,27 @@ impl<'a> Engine<'a> {
         Ok(pages)
     }
 
-    /// A passed deadline is a finding if the guest still answers, and a hang if it does not.
-    fn within<T>(&mut self, result: Result<T, Trouble>, what: impl Fn() -> String) -> Result<T, Trouble> {
-        match result {
-            Err(Trouble::Timeout { seconds, .. }) => {
-                self.guest.alive(self.scale)?;
-                self.observe(Observation::NotWithin { waited_for: what(), seconds })?;
-                Err(Trouble::Found)
+    /// A passed deadline is a finding if the guest still answers, and a hang if it does not. `blocks`: those that were to
+    /// go offline; what their pages are says why they do not.
+    fn within<T>(
+        &mut self,
+        result: Result<T, Trouble>,
+        blocks: &[u32],
+        what: impl Fn() -> String,
+    ) -> Result<T, Trouble> {
+        let Err(Trouble::Timeout { seconds, .. }) = result else { return result };
+        self.guest.alive(self.scale)?;
+        let (mut pages, mut flags) = (0, BTreeMap::new());
+        for block in blocks.iter().filter(|_| self.guest.page_flags) {
+            let pfns = self.judge.pfns(*block);
+            let of_block = self.guest.scan(pfns.clone(), self.deadline(None)?)?;
+            if scan::is_there(&of_block, pfns.end - pfns.start) {
+                pages += pfns.end - pfns.start;
+                of_block.into_iter().for_each(|(bit, n)| *flags.entry(bit).or_default() += n);
             }
-            other => other,
         }
+        self.observe(Observation::NotWithin { waited_for: what(), seconds, pages, flags })?;
+        Err(Trouble::Found)
     }
 }
 

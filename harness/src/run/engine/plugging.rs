@@ -12,7 +12,7 @@ impl Engine<'_> {
             Ok(device) => {
                 let osts = self.guest.wait_inserted(&plug.dimm, deadline);
                 let osts =
-                    self.within(osts, || format!("the guest's answer to the plug of {}", plug.dimm))?;
+                    self.within(osts, &[], || format!("the guest's answer to the plug of {}", plug.dimm))?;
                 (Some(device), None, osts)
             }
             Err(error) => (None, Some(error), Vec::new()),
@@ -80,8 +80,10 @@ impl Engine<'_> {
         deadline: Deadline,
     ) -> Result<(), Trouble> {
         let ended = self.guest.unplug_outcome(dimm, deadline);
+        let blocks = self.judge.layout().map(|l| l.blocks_of(dimm).map(|(number, _)| number).collect());
+        let blocks: Vec<u32> = blocks.unwrap_or_default();
         let (outcome, osts, deleted) =
-            self.within(ended, || format!("the outcome of the unplug of {dimm}"))?;
+            self.within(ended, &blocks, || format!("the outcome of the unplug of {dimm}"))?;
         self.unplugs.push(format!("{dimm}: {}", outcome.word()));
         self.observe(Observation::UnplugOutcome(UnplugOutcome {
             dimm: dimm.to_string(),

@@ -43,10 +43,8 @@ impl Engine<'_> {
             let path = format!("/sys/devices/system/memory/memory{block}/{}", set.attribute.file());
             let job = self.guest.start_write(&path, &set.to, deadline)?;
             let ended = self.guest.wait_write(job, deadline);
-            if matches!(ended, Err(Trouble::Timeout { .. })) {
-                self.guest.interrupt(job)?;
-            }
-            let (_, errno) = self.within(ended, || format!("the end of writing {:?} to {path}", set.to))?;
+            let what = || format!("the end of writing {:?} to {path}", set.to);
+            let (_, errno) = self.written_within(ended, job, block, what)?;
             self.observe(Observation::BlockWrite(BlockWrite {
                 block,
                 attribute: set.attribute,
@@ -57,6 +55,21 @@ impl Engine<'_> {
             self.settle()?;
         }
         Ok(())
+    }
+
+    /// A write that has not ended in time is looked at, and then interrupted.
+    fn written_within<T>(
+        &mut self,
+        ended: Result<T, Trouble>,
+        job: u64,
+        block: u32,
+        what: impl Fn() -> String,
+    ) -> Result<T, Trouble> {
+        let ended = self.within(ended, &[block], what);
+        if matches!(ended, Err(Trouble::Found)) {
+            self.guest.interrupt(job)?;
+        }
+        ended
     }
 
     pub(super) fn start(&mut self, start: &schema::Start) -> Result<(), Trouble> {
@@ -71,15 +84,13 @@ impl Engine<'_> {
         let deadline = self.deadline(None)?;
         let want = errno::results(&finish.result).map_err(Trouble::Error)?;
         let unknown = || Trouble::Error(format!("no write named {:?} was started", finish.name));
-        let job = self.started.get(&finish.name).ok_or_else(unknown)?.job;
+        let Started { job, block, .. } = *self.started.get(&finish.name).ok_or_else(unknown)?;
         if finish.interrupt {
             self.guest.interrupt(job)?;
         }
         let ended = self.guest.wait_write(job, deadline);
-        if matches!(ended, Err(Trouble::Timeout { .. })) {
-            self.guest.interrupt(job)?;
-        }
-        let (t_ns, errno) = self.within(ended, || format!("the end of {}", finish.name))?;
+        let (t_ns, errno) =
+            self.written_within(ended, job, block, || format!("the end of {}", finish.name))?;
         if let Some(started) = self.started.get_mut(&finish.name) {
             started.ended = Some(Ended { t_ns, errno, want });
         }
