@@ -1,6 +1,6 @@
 //! The system calls that need `unsafe`; nothing else in the agent does.
 
-use rustix::fd::{AsFd, AsRawFd};
+use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
@@ -13,6 +13,10 @@ const INTERRUPT: libc::c_int = libc::SIGUSR1;
 /// `RNDADDENTROPY` and `RNDRESEEDCRNG` (include/uapi/linux/random.h).
 const RND_ADD_ENTROPY: libc::Ioctl = 0x4008_5203;
 const RND_RESEED_CRNG: libc::Ioctl = 0x5207;
+
+/// Size of `struct io_uring_params`, and the operation that registers buffers (include/uapi/linux/io_uring.h).
+const IO_URING_PARAMS: usize = 120;
+const IORING_REGISTER_BUFFERS: libc::c_uint = 0;
 
 /// A descriptor that cannot be written to; it takes the place of the one being written on an interrupt.
 static DEAD_END: AtomicI32 = AtomicI32::new(-1);
@@ -193,6 +197,30 @@ impl Region {
         // SAFETY: a new mapping at an address of the kernel's choice, of a file that only this process has open.
         let at = unsafe { rustix::mm::mmap(ptr::null_mut(), bytes, prot, MapFlags::SHARED, fd, 0)? };
         Ok(Self { at: at.cast(), bytes })
+    }
+
+    /// Pins every page for long, as the one buffer of a new io_uring, for as long as that is open.
+    pub(crate) fn register(&self) -> Result<OwnedFd, Errno> {
+        let mut params = [0u64; IO_URING_PARAMS / 8];
+        // SAFETY: the kernel reads and writes a struct io_uring_params, which is what `params` has room for.
+        let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
+        if ring < 0 {
+            return Err(last_errno());
+        }
+        // SAFETY: a descriptor that was just opened and that nothing else knows.
+        let ring = unsafe { OwnedFd::from_raw_fd(ring as libc::c_int) };
+        let buffer = libc::iovec { iov_base: self.at.cast(), iov_len: self.bytes };
+        // SAFETY: one iovec, of this mapping; the kernel holds its pages, which outlive the mapping.
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                ring.as_raw_fd(),
+                IORING_REGISTER_BUFFERS,
+                &raw const buffer,
+                1,
+            )
+        };
+        if rc == 0 { Ok(ring) } else { Err(last_errno()) }
     }
 
     /// Locks every page as it comes in.

@@ -172,6 +172,8 @@ pub enum HoldKind {
     Hugetlb,
     /// private anonymous pages that pipes refer to: movable, but not while they are held
     Spliced,
+    /// private anonymous pages that io_uring has pinned for long: outside of ZONE_MOVABLE, since 5.13
+    Registered,
     /// private anonymous pages of which two each are alike, held when the kernel's page merging has been through: movable
     Mergeable,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Hold {
     /// its name
     pub name: String,
-    /// anonymous, mlocked, tmpfs, slab, page-tables, pipe, huge, hugetlb, mergeable, spliced
+    /// anonymous, mlocked, tmpfs, slab, page-tables, pipe, huge, hugetlb, mergeable, spliced, registered
     pub kind: HoldKind,
     /// how much: `200M`, a share of MemFree at that moment (`60%`), or all of it but some (`free-40M`; `available-40M`)
     pub size: String,
@@ -49,6 +49,8 @@ pub enum HoldKind {
     Hugetlb,
     /// private anonymous pages that a pipe refers to: an offline that meets them goes on until it is interrupted
     Spliced,
+    /// private anonymous pages, registered with io_uring: pinned for long, and therefore moved out of ZONE_MOVABLE since 5.13
+    Registered,
     /// private anonymous pages, merged (switch it on first: /sys/kernel/mm/ksm/run)
     Mergeable,
 }

@@ -174,6 +174,7 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::Huge => wire::HoldKind::Thp,
         schema::HoldKind::Hugetlb => wire::HoldKind::Hugetlb,
         schema::HoldKind::Spliced => wire::HoldKind::Spliced,
+        schema::HoldKind::Registered => wire::HoldKind::Registered,
         schema::HoldKind::Mergeable => wire::HoldKind::Mergeable,
     }
 }

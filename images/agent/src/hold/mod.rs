@@ -7,6 +7,7 @@ mod merged;
 mod pages;
 mod pattern;
 mod pipes;
+mod registered;
 mod slab;
 mod spliced;
 mod tables;
@@ -58,7 +59,11 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
     if what.busy
         && matches!(
             what.kind,
-            HoldKind::PageTables | HoldKind::Slab | HoldKind::Mergeable | HoldKind::Spliced
+            HoldKind::PageTables
+                | HoldKind::Slab
+                | HoldKind::Mergeable
+                | HoldKind::Spliced
+                | HoldKind::Registered
         )
     {
         return Err(failed("memory of this kind cannot be kept busy")(Errno::INVAL));
@@ -67,6 +72,7 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
         HoldKind::Anonymous => Box::new(pages::Pages::anonymous(what, false)?),
         HoldKind::Mlocked => Box::new(pages::Pages::anonymous(what, true)?),
         HoldKind::Spliced => Box::new(spliced::Spliced::take(what)?),
+        HoldKind::Registered => Box::new(registered::Registered::take(what)?),
         HoldKind::Mergeable => Box::new(merged::take(what)?),
         HoldKind::Tmpfs => Box::new(pages::Pages::tmpfs(what)?),
         HoldKind::Slab => Box::new(slab::Slab::take(what)?),
