@@ -7,9 +7,8 @@ mod merged;
 mod pages;
 mod pattern;
 mod pipes;
-mod registered;
+mod referred;
 mod slab;
-mod spliced;
 mod tables;
 
 pub(crate) use pages::frames;
@@ -71,8 +70,8 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
     Ok(match what.kind {
         HoldKind::Anonymous => Box::new(pages::Pages::anonymous(what, false)?),
         HoldKind::Mlocked => Box::new(pages::Pages::anonymous(what, true)?),
-        HoldKind::Spliced => Box::new(spliced::Spliced::take(what)?),
-        HoldKind::Registered => Box::new(registered::Registered::take(what)?),
+        HoldKind::Spliced => Box::new(referred::Referred::by_pipes(what)?),
+        HoldKind::Registered => Box::new(referred::Referred::by_ring(what)?),
         HoldKind::Mergeable => Box::new(merged::take(what)?),
         HoldKind::Tmpfs => Box::new(pages::Pages::tmpfs(what)?),
         HoldKind::Slab => Box::new(slab::Slab::take(what)?),

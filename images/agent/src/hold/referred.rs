@@ -1,20 +1,21 @@
-//! Pages of the process that pipes refer to (vmsplice): migration finds a reference too many and leaves them.
+//! Pages of the process that something else refers to as well: migration finds a reference too many and leaves them.
 
 use super::pages::Pages;
 use super::pipes::{PER_PIPE, Pipe, allow};
 use super::{Held, page_size};
 use crate::outbox::{failed, refused};
+use rustix::fd::OwnedFd;
 use wire::{Failure, Hold};
 
-/// Anonymous pages, and the pipes that refer to them.
-pub(crate) struct Spliced {
+/// Anonymous pages, and what refers to them.
+pub(crate) struct Referred<R> {
     pages: Pages,
-    _pipes: Vec<Pipe>,
+    _by: R,
 }
 
-impl Spliced {
-    /// Takes the pages and splices them into as many pipes as it takes.
-    pub(crate) fn take(what: &Hold) -> Result<Self, Failure> {
+impl Referred<Vec<Pipe>> {
+    /// Takes the pages and splices them into as many pipes as it takes (vmsplice).
+    pub(crate) fn by_pipes(what: &Hold) -> Result<Self, Failure> {
         let pages = Pages::anonymous(what, false)?;
         let count = pages.objects() as usize;
         allow(count)?;
@@ -28,11 +29,21 @@ impl Spliced {
                 Err(e) => return Err(failed("vmsplice")(e)),
             }
         }
-        Ok(Self { pages, _pipes: pipes })
+        Ok(Self { pages, _by: pipes })
     }
 }
 
-impl Held for Spliced {
+impl Referred<OwnedFd> {
+    /// Takes the pages and registers them with io_uring, which pins them for long (FOLL_LONGTERM): the kernel first moves
+    /// them to where nobody will want them moved.
+    pub(crate) fn by_ring(what: &Hold) -> Result<Self, Failure> {
+        let pages = Pages::anonymous(what, false)?;
+        let ring = pages.region().register().map_err(failed("register buffers with io_uring"))?;
+        Ok(Self { pages, _by: ring })
+    }
+}
+
+impl<R> Held for Referred<R> {
     fn bytes(&self) -> u64 {
         self.pages.bytes()
     }
@@ -50,6 +61,6 @@ impl Held for Spliced {
     }
 
     fn rewrite_some(&mut self) -> Result<(), Failure> {
-        Err(refused("pages in pipes are not rewritten"))
+        Err(refused("pages that others refer to are not rewritten"))
     }
 }
