@@ -14,9 +14,10 @@ const INTERRUPT: libc::c_int = libc::SIGUSR1;
 const RND_ADD_ENTROPY: libc::Ioctl = 0x4008_5203;
 const RND_RESEED_CRNG: libc::Ioctl = 0x5207;
 
-/// Size of `struct io_uring_params`, and the operation that registers buffers (include/uapi/linux/io_uring.h).
+/// Size of `struct io_uring_params`, and the operations on buffers (include/uapi/linux/io_uring.h).
 const IO_URING_PARAMS: usize = 120;
 const IORING_REGISTER_BUFFERS: libc::c_uint = 0;
+const IORING_UNREGISTER_BUFFERS: libc::c_uint = 1;
 
 /// A descriptor that cannot be written to; it takes the place of the one being written on an interrupt.
 static DEAD_END: AtomicI32 = AtomicI32::new(-1);
@@ -199,8 +200,8 @@ impl Region {
         Ok(Self { at: at.cast(), bytes })
     }
 
-    /// Pins every page for long, as the one buffer of a new io_uring, for as long as that is open.
-    pub(crate) fn register(&self) -> Result<OwnedFd, Errno> {
+    /// Pins every page for long, as the one buffer of a new io_uring, for as long as that is there.
+    pub(crate) fn register(&self) -> Result<Ring, Errno> {
         let mut params = [0u64; IO_URING_PARAMS / 8];
         // SAFETY: the kernel reads and writes a struct io_uring_params, which is what `params` has room for.
         let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
@@ -220,7 +221,7 @@ impl Region {
                 1,
             )
         };
-        if rc == 0 { Ok(ring) } else { Err(last_errno()) }
+        if rc == 0 { Ok(Ring(ring)) } else { Err(last_errno()) }
     }
 
     /// Locks every page as it comes in.
@@ -282,6 +283,26 @@ impl Region {
     fn check_range(&self, from: usize, count: usize) {
         let end = from.checked_add(count).expect("range of words overflows");
         assert!(end <= self.bytes / 8, "words {from}..{end} of a region of {} bytes", self.bytes);
+    }
+}
+
+/// An io_uring with a buffer registered.
+pub(crate) struct Ring(OwnedFd);
+
+impl Drop for Ring {
+    /// Lets the buffer's pages go before the ring is closed: what closing leaves over, a worker of the kernel's frees later
+    /// (linux 6.12 io_uring/io_uring.c:io_ring_ctx_wait_and_kill).
+    fn drop(&mut self) {
+        // SAFETY: the operation takes no argument; it ends the pins on pages that this process may or may not map still.
+        unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                self.0.as_raw_fd(),
+                IORING_UNREGISTER_BUFFERS,
+                ptr::null::<c_void>(),
+                0,
+            )
+        };
     }
 }
 

@@ -4,7 +4,7 @@ use super::pages::Pages;
 use super::pipes::{PER_PIPE, Pipe, allow};
 use super::{Held, page_size};
 use crate::outbox::{failed, refused};
-use rustix::fd::OwnedFd;
+use crate::sys::Ring;
 use wire::{Failure, Hold};
 
 /// Anonymous pages, and what refers to them.
@@ -33,7 +33,7 @@ impl Referred<Vec<Pipe>> {
     }
 }
 
-impl Referred<OwnedFd> {
+impl Referred<Ring> {
     /// Takes the pages and registers them with io_uring, which pins them for long (FOLL_LONGTERM): the kernel first moves
     /// them to where nobody will want them moved.
     pub(crate) fn by_ring(what: &Hold) -> Result<Self, Failure> {
