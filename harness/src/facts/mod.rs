@@ -17,7 +17,7 @@ mod raw;
 mod snapshot;
 mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

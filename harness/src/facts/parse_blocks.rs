@@ -28,6 +28,8 @@ pub struct BlockFacts {
     pub firmware_node: Option<String>,
     /// names in the directory
     pub names: BTreeSet<String>,
+    /// permissions of its files
+    pub modes: BTreeMap<String, String>,
 }
 
 /// One NUMA node.
@@ -71,7 +73,7 @@ fn block(source: &mut Source<'_>, dir: &str) -> Result<BlockFacts, FactError> {
     let online = online.map(|o| Line { path: &online_path, number: 1, text: &o }.number(&o)).transpose()?;
     let (valid_zones, removable) = (attribute("valid_zones")?, attribute("removable")?);
     let (phys_index, phys_device) = (attribute("phys_index")?, attribute("phys_device")?);
-    let names = source.listing(dir)?.unwrap_or_default();
+    let (names, modes) = (source.listing(dir)?.unwrap_or_default(), source.modes(dir));
     let nodes = source.links(dir, "node").into_iter();
     let nodes = nodes.map(|(name, target)| link_number(dir, "node", name, target));
     let nodes = nodes.collect::<Result<_, _>>()?;
@@ -86,6 +88,7 @@ fn block(source: &mut Source<'_>, dir: &str) -> Result<BlockFacts, FactError> {
         nodes,
         firmware_node,
         names,
+        modes,
     })
 }
 

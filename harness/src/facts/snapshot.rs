@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub block_bytes: u64,
     /// names in /sys/devices/system/memory
     pub root_names: BTreeSet<String>,
+    /// permissions of the files there
+    pub root_modes: BTreeMap<String, String>,
     /// memory blocks by number
     pub blocks: BTreeMap<u32, BlockFacts>,
     /// node masks by name; empty without CONFIG_NUMA
@@ -80,6 +82,7 @@ impl Snapshot {
         let mut snapshot = Self {
             block_bytes,
             root_names: s.listing(MEMORY)?.unwrap_or_default(),
+            root_modes: s.modes(MEMORY),
             blocks: parse_blocks::blocks(s)?,
             masks: parse_blocks::masks(s)?,
             nodes: parse_blocks::nodes(s)?,

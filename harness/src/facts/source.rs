@@ -2,7 +2,7 @@
 
 use super::error::{FactError, Line};
 use super::raw::Raw;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::Value;
 
 const ENOENT: i32 = 2;
@@ -40,7 +40,13 @@ impl<'a> Source<'a> {
     /// Names in a directory, `None` where it is not there.
     pub(crate) fn listing(&mut self, dir: &str) -> Result<Option<BTreeSet<String>>, FactError> {
         let names = self.optional(&format!("{dir}/."))?;
-        Ok(names.map(|n| n.split(' ').filter(|n| !n.is_empty()).map(String::from).collect()))
+        Ok(names.map(|names| entries(names).map(|(name, _)| name.to_string()).collect()))
+    }
+
+    /// Permissions of the regular files of a listed directory, in octal.
+    pub(crate) fn modes(&self, dir: &str) -> BTreeMap<String, String> {
+        let Some(Value::Text(names)) = self.raw.file(&format!("{dir}/.")) else { return BTreeMap::new() };
+        entries(names).filter_map(|(name, mode)| Some((name.to_string(), mode?.to_string()))).collect()
     }
 
     /// Symbolic links of a directory whose name begins with `prefix`: name and last component of the target.
@@ -64,6 +70,12 @@ impl<'a> Source<'a> {
     pub(crate) fn threads(&self) -> &'a [String] {
         self.raw.threads()
     }
+}
+
+/// Names of a listing, with permissions where they have any.
+fn entries(listing: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let words = listing.split(' ').filter(|word| !word.is_empty());
+    words.map(|word| word.split_once('=').map_or((word, None), |(name, mode)| (name, Some(mode))))
 }
 
 /// The only line of a file that holds one line.

@@ -2,7 +2,7 @@
 
 use crate::case::schema::Attribute;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::{Hello, Snapshot, Uevent};
 
 /// One observation. Everything the judge needs to judge it is in it, also what the case wants.
@@ -83,13 +83,20 @@ pub enum Observation {
         waited_for: String,
         /// seconds
         seconds: u64,
-        /// pages of the blocks that were to go offline, as far as they are online
-        #[serde(default)]
-        pages: u64,
-        /// bit of /proc/kpageflags -> how many of these pages have it
-        #[serde(default)]
-        flags: BTreeMap<u8, u64>,
+        /// blocks that are on their way offline, and do not get there
+        stuck: Stuck,
     },
+}
+
+/// Memory blocks that are `going-offline`, taken together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Stuck {
+    /// zones that they are in
+    pub zones: BTreeSet<String>,
+    /// their pages
+    pub pages: u64,
+    /// bit of /proc/kpageflags -> how many of these pages have it
+    pub flags: BTreeMap<u8, u64>,
 }
 
 /// The guest as it answers first.
@@ -99,6 +106,8 @@ pub struct Boot {
     pub hello: Hello,
     /// DIMMs on QEMU's command line
     pub cold_dimms: Vec<Device>,
+    /// NUMA nodes that QEMU was told to put processors on
+    pub cpu_nodes: BTreeSet<u32>,
     /// state
     pub settled: Settled,
 }

@@ -28,11 +28,11 @@ pub fn judge(observation: &Observation) -> Vec<Finding> {
             Some(Finding::new("console.line", pattern, "a line that matches", "none", CASE))
         }
         Observation::Exec(exec) => self::exec(exec),
-        Observation::NotWithin { waited_for, seconds, pages, flags } => {
+        Observation::NotWithin { waited_for, seconds, stuck } => {
             let rule = "the guest still answers, but the fact did not come";
-            let seen = match pages {
+            let seen = match stuck.pages {
                 0 => "not within".to_string(),
-                _ => format!("not within; {}", scan::in_the_way(flags, *pages)),
+                _ => format!("not within; {}", scan::in_the_way(stuck)),
             };
             Some(Finding::new("within", waited_for, format!("within {seconds} s"), seen, rule))
         }

@@ -9,6 +9,7 @@ use crate::image::Part;
 use crate::kernel::Kernel;
 use crate::policy::Subject;
 use crate::verdict::Provokes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A scenario on a kernel.
@@ -46,6 +47,12 @@ impl Planned {
     /// Names of the DIMMs on QEMU's command line.
     pub fn cold_dimms(&self) -> Vec<String> {
         self.scenario.case.machine.dimms.iter().map(|d| d.dimm.clone()).collect()
+    }
+
+    /// NUMA nodes with processors: the first, where the case does not say ([`spec::machine`](super::spec::machine)).
+    pub fn cpu_nodes(&self) -> BTreeSet<u32> {
+        let nodes = &self.scenario.case.machine.cpu_nodes;
+        if nodes.is_empty() { BTreeSet::from([0]) } else { nodes.iter().copied().collect() }
     }
 
     /// Parts of user space that its guest needs.

@@ -1,5 +1,6 @@
 //! Which blocks to count page flags of, and which flags say that a page cannot be moved.
 
+use super::observation::Stuck;
 use std::collections::BTreeMap;
 use wire::{Snapshot, Value};
 
@@ -30,23 +31,21 @@ const LRU: u8 = 5;
 const SLAB: u8 = 7;
 /// KPF_BUDDY: free.
 const BUDDY: u8 = 10;
-/// KPF_NOPAGE, and the key under which pages without any flag are counted: pages of an offline block, up to 6.12 and later.
-const NOT_THERE: [u8; 2] = [20, 255];
+/// KPF_OWNER_PRIVATE, on pages of hot memory without any other flag: their own memory map, which is not to be freed
+/// (mm/memory_hotplug.c:mhp_init_memmap_on_memory, PG_vmemmap_self_hosted).
+const SELF_HOSTED: u8 = 37;
 
-/// Is a block with these flags on its `pages` pages online?
-pub fn is_there(flags: &BTreeMap<u8, u64>, pages: u64) -> bool {
-    NOT_THERE.iter().all(|bit| flags.get(bit) != Some(&pages))
-}
-
-/// What keeps blocks of so many pages with these flags from going offline.
-pub fn in_the_way(flags: &BTreeMap<u8, u64>, pages: u64) -> String {
-    let with = |bit: u8| flags.get(&bit).copied().unwrap_or(0);
-    let (used, slab) = (pages.saturating_sub(with(BUDDY)), with(SLAB));
+/// What keeps blocks from going offline.
+pub fn in_the_way(stuck: &Stuck) -> String {
+    let with = |bit: u8| stuck.flags.get(&bit).copied().unwrap_or(0);
+    let (used, slab) = (stuck.pages.saturating_sub(with(BUDDY) + with(SELF_HOSTED)), with(SLAB));
+    let zones = stuck.zones.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
     if used == slab && slab > 0 {
-        return format!("{slab} slab pages are in the way, and nothing else");
+        return format!("{slab} slab pages of {zones} are in the way, and nothing else");
     }
     let tables = with(UNMOVABLE[1]);
-    format!("{used} pages are not free: {slab} of slab, {tables} page tables, {} on LRU lists", with(LRU))
+    let lru = with(LRU);
+    format!("{used} pages of {zones} are not free: {slab} of slab, {tables} page tables, {lru} on LRU lists")
 }
 
 /// Pages on an LRU list.
@@ -65,21 +64,20 @@ mod tests {
 
     #[test]
     fn what_keeps_a_block_online_is_told() {
-        let told = |flags: &[(u8, u64)]| in_the_way(&flags.iter().copied().collect(), 32768);
-        assert_eq!(told(&[(7, 6), (10, 32762)]), "6 slab pages are in the way, and nothing else");
+        let told = |zones: &[&str], flags: &[(u8, u64)]| {
+            let zones = zones.iter().map(|z| (*z).to_string()).collect();
+            in_the_way(&Stuck { zones, pages: 32768, flags: flags.iter().copied().collect() })
+        };
+        let slab = "6 slab pages of Normal are in the way, and nothing else";
+        assert_eq!(told(&["Normal"], &[(7, 6), (10, 32762)]), slab);
+        assert_eq!(told(&["Normal"], &[(7, 6), (10, 32250), (37, 512)]), slab);
         assert_eq!(
-            told(&[(5, 20), (7, 6), (10, 32700), (26, 2)]),
-            "68 pages are not free: 6 of slab, 2 page tables, 20 on LRU lists"
+            told(&["Movable", "Normal"], &[(5, 20), (7, 6), (10, 32700), (26, 2)]),
+            "68 pages of Movable and Normal are not free: 6 of slab, 2 page tables, 20 on LRU lists"
         );
-        assert_eq!(told(&[(10, 32768)]), "0 pages are not free: 0 of slab, 0 page tables, 0 on LRU lists");
-    }
-
-    #[test]
-    fn offline_blocks_are_not_there() {
-        let there = |bit: u8, pages: u64| is_there(&BTreeMap::from([(bit, pages)]), 32768);
         assert_eq!(
-            [there(20, 32768), there(255, 32768), there(255, 9), there(10, 32768)],
-            [false, false, true, true]
+            told(&["Movable"], &[(10, 32768)]),
+            "0 pages of Movable are not free: 0 of slab, 0 page tables, 0 on LRU lists"
         );
     }
 }

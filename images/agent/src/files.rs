@@ -2,7 +2,7 @@
 
 use crate::outbox::{failed, io_failed, refused};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -75,6 +75,17 @@ pub(crate) fn names(dir: impl AsFd) -> Result<Vec<String>, Errno> {
         }
     }
     names.sort_unstable();
+    Ok(names)
+}
+
+/// Adds to the names in a directory the permissions of those that are regular files: `state=644`, in octal.
+pub(crate) fn with_modes(mut names: Vec<String>, dir: impl AsFd) -> Result<Vec<String>, Errno> {
+    for name in &mut names {
+        let stat = rustix::fs::statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            name.push_str(&format!("={:o}", stat.st_mode & 0o7777));
+        }
+    }
     Ok(names)
 }
 

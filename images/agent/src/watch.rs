@@ -1,6 +1,6 @@
 //! Snapshots: reading all that is watched, and telling what differs from the last time.
 
-use crate::files::{Reader, names, open_dir};
+use crate::files::{Reader, names, open_dir, with_modes};
 use crate::glob;
 use crate::kthreads;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -107,14 +107,16 @@ fn read_set(set: &WatchSet, dir: BorrowedFd<'_>, reader: &mut Reader, entries: &
         entries.insert(format!("->{name}"), Value::Text(last.to_owned()));
     }
     if set.list {
-        entries.insert(".".into(), Value::Text(names.join(" ")));
+        let listing = with_modes(names, dir).map(|names| names.join(" "));
+        entries.insert(".".into(), listing.map_or_else(|e| Value::Errno(e.raw_os_error()), Value::Text));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use wire::Snapshot;
 
     fn set(dir: String, files: &[&str], links: &[&str], list: bool) -> WatchSet {
@@ -149,6 +151,8 @@ mod tests {
         std::fs::write(dir("memory1/state"), "online\n").unwrap();
         std::fs::write(dir("memory2/state"), "offline\n").unwrap();
         std::fs::write(dir("memory2/node5"), "a file, not a link").unwrap();
+        std::fs::write(dir("probe"), "").unwrap();
+        std::fs::set_permissions(dir("probe"), Permissions::from_mode(0o200)).unwrap();
         symlink("../../node/node0", dir("memory1/node0")).unwrap();
         let base = root.to_str().unwrap().to_owned();
         let mut watcher = Watcher::new();
@@ -166,7 +170,7 @@ mod tests {
         ]);
         let memory2 =
             BTreeMap::from([("absent".to_owned(), enoent.clone()), ("state".to_owned(), text("offline\n"))]);
-        let listing = BTreeMap::from([(".".to_owned(), text("memory1 memory2 power"))]);
+        let listing = BTreeMap::from([(".".to_owned(), text("memory1 memory2 power probe=200"))]);
         let expected = State::from([
             (base.clone(), listing),
             (format!("{base}/memory1"), memory1),
@@ -181,7 +185,7 @@ mod tests {
         std::fs::remove_dir_all(dir("memory1")).unwrap();
         let third = next();
         let memory2 = BTreeMap::from([("absent".to_owned(), enoent), ("state".to_owned(), text("online\n"))]);
-        let listing = BTreeMap::from([(".".to_owned(), text("memory2 power"))]);
+        let listing = BTreeMap::from([(".".to_owned(), text("memory2 power probe=200"))]);
         let expected = State::from([(base.clone(), listing), (format!("{base}/memory2"), memory2)]);
         assert_eq!(
             third,

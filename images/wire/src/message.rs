@@ -204,7 +204,7 @@ pub struct WatchSet {
     pub files: Vec<String>,
     /// symbolic links to resolve: prefixes of their names (the value is the target's last component)
     pub links: Vec<String>,
-    /// also report the names in the directory
+    /// also report the names in the directory, those of regular files with their permissions in octal (`state=644`)
     pub list: bool,
 }
 

@@ -74,10 +74,13 @@ pub fn accounted(base: &Snapshot, now: &Snapshot, memmap: i64) -> Vec<Finding> {
         (Some(before), Some(seen)) if (seen - before).abs_diff(memmap) <= slack.unsigned_abs() => {
             return Vec::new();
         }
-        (Some(before), Some(seen)) => format!("{} more", seen - before),
+        (Some(before), Some(seen)) => {
+            let off = seen - before - memmap;
+            format!("{} {} than that", off.abs(), if off < 0 { "fewer" } else { "more" })
+        }
         _ => "no figure: a row of meminfo or zoneinfo is missing".to_string(),
     };
-    let expected = format!("{memmap} more, within {slack}");
+    let expected = format!("{} {}, within {slack}", memmap.abs(), if memmap < 0 { "fewer" } else { "more" });
     vec![Finding::new("drift.unaccounted", "pages", expected, seen, TAKEN)]
 }
 

@@ -2,9 +2,27 @@
 
 use super::{Scene, expect_eq, join};
 use crate::finding::Finding;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAMES: &str = "drivers/base/memory.c:memory_memblk_attrs: every block has the same attributes";
+
+const MODES: &str = "drivers/base/memory.c: DEVICE_ATTR_RW 0644, DEVICE_ATTR_RO 0444, DEVICE_ATTR_WO 0200";
+
+/// Permissions of the files of a block, and of the directory of all blocks. Of others, what there was at boot counts.
+const FILE_MODES: [(&str, &str); 12] = [
+    ("auto_online_blocks", "644"),
+    ("block_size_bytes", "444"),
+    ("hard_offline_page", "200"),
+    ("online", "644"),
+    ("phys_device", "444"),
+    ("phys_index", "444"),
+    ("probe", "200"),
+    ("removable", "444"),
+    ("soft_offline_page", "200"),
+    ("state", "644"),
+    ("uevent", "644"),
+    ("valid_zones", "444"),
+];
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_root(scene, findings);
@@ -48,6 +66,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         }
         let names = expected_names(scene, *number);
         expect_eq(findings, "block.names", &subject, join(names), join(&facts.names), NAMES);
+        check_modes(&subject, boot.map(|b| &b.modes), &facts.modes, findings);
     }
 }
 
@@ -85,4 +104,53 @@ fn check_root(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let rest = |s: &super::Snapshot| join(s.root_names.iter().filter(|n| !is_block(n)));
     let rule = "drivers/base/memory.c:memory_root_attrs";
     expect_eq(findings, "root.names", "", rest(scene.base.snapshot), rest(scene.now), rule);
+    check_modes("", Some(&scene.base.snapshot.root_modes), &scene.now.root_modes, findings);
+}
+
+fn check_modes(
+    subject: &str,
+    at_boot: Option<&BTreeMap<String, String>>,
+    seen: &BTreeMap<String, String>,
+    findings: &mut Vec<Finding>,
+) {
+    for (name, seen) in seen {
+        let fixed = FILE_MODES.iter().find(|(file, _)| file == name).map(|(_, mode)| *mode);
+        let as_at_boot = at_boot.and_then(|modes| modes.get(name)).map(String::as_str);
+        let expected = fixed.or(as_at_boot).unwrap_or("as at boot: no such file");
+        expect_eq(findings, "file.mode", format!("{subject} {name}").trim_start(), expected, seen, MODES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{KERNELS, guest};
+    use super::super::super::watch::MEMORY;
+
+    const BLOCKS: &str = "32-39=offline 33=Movable 38=Movable 40-47=Movable";
+
+    #[test]
+    fn permissions_of_files() {
+        for kernel in KERNELS {
+            let found = |dir: &str, name: &str, mode: &str| {
+                let listing = format!("{MEMORY}{dir}/.");
+                let mut guest = guest(kernel, "one", 4, BLOCKS);
+                let names = guest.text(&listing);
+                let with_mode = |n: &str| if n == name { format!("{n}={mode}") } else { n.to_string() };
+                let names: Vec<String> = names.split(' ').map(with_mode).collect();
+                guest.put(&listing, Some(&names.join(" ")));
+                guest.found()
+            };
+            assert_eq!(found("/memory33", "state", "644"), [], "{kernel}");
+            let wrong = |dir, name, mode| {
+                let found = found(dir, name, mode);
+                assert_eq!(found.len(), 1, "{kernel} {found:?}");
+                let (fact, subject, expected, seen) = &found[0];
+                format!("{fact} {subject}: {expected} / {seen}")
+            };
+            assert_eq!(wrong("/memory33", "state", "666"), "file.mode memory33 state: 644 / 666");
+            assert_eq!(wrong("/memory33", "uevent", "600"), "file.mode memory33 uevent: 644 / 600");
+            assert_eq!(wrong("", "auto_online_blocks", "600"), "file.mode auto_online_blocks: 644 / 600");
+            assert_eq!(wrong("", "power", "755"), "file.mode power: as at boot: no such file / 755");
+        }
+    }
 }

@@ -139,6 +139,14 @@ fn expect_eq<T: PartialEq + std::fmt::Display>(
     }
 }
 
+/// A finding if `seen` is more than `slack` away from `expected`; it says to which side.
+fn off(fact: &str, subject: String, expected: u64, seen: u64, slack: u64, rule: &str) -> Option<Finding> {
+    let side = if seen < expected { "too few" } else { "too many" };
+    let text = || (format!("{expected} within {slack}"), format!("{seen}, {side}"));
+    let (expected, seen) = (seen.abs_diff(expected) > slack).then(text)?;
+    Some(Finding::new(fact, subject, expected, seen, rule))
+}
+
 /// Numbers joined by blanks.
 fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|i| i.to_string()).collect::<Vec<_>>().join(" ")

@@ -2,7 +2,7 @@
 //! available, and the thresholds up to which a CPU keeps changes of counters to itself.
 
 use super::super::parse_zoneinfo::ZoneFacts;
-use super::{Scene, expect_eq, zone_subject};
+use super::{Scene, expect_eq, off, zone_subject};
 use crate::finding::Finding;
 
 const AVAILABLE: &str = "mm/show_mem.c:si_mem_available, mm/page_alloc.c:calculate_totalreserve_pages";
@@ -122,11 +122,14 @@ fn check_free_lists(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let listed: u64 = lists.values().map(|l| l.pages).sum();
         let late: u64 = zone.pagesets.values().filter_map(|p| p.get("threshold")).sum();
         let slack = ONE_AFTER_THE_OTHER + late + 8 * all.abs_diff(then);
-        if listed.abs_diff(free(zone)) > slack {
-            let expected = format!("{} within {slack}", free(zone));
-            let subject = zone_subject(*node, name);
-            findings.push(Finding::new("zone.free_lists", subject, expected, listed, FREE_LISTS));
-        }
+        findings.extend(off(
+            "zone.free_lists",
+            zone_subject(*node, name),
+            free(zone),
+            listed,
+            slack,
+            FREE_LISTS,
+        ));
     }
 }
 

@@ -174,7 +174,8 @@ fn reserve(zones: &[&ZoneFacts], i: usize, ratio: Option<u64>) -> Vec<u64> {
 }
 
 /// min_free_kbytes is not a pure function of what can be seen: the kernel takes off the high watermarks as they were
-/// *before* it computes the new ones. They are less than a fifth of any zone, and the root halves that.
+/// *before* it computes the new ones. They are less than a fifth of any zone, and twice what watermark_scale_factor asks for
+/// beyond its default; the root halves that.
 fn check_min_free(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding>) {
     let path = format!("{VM}/min_free_kbytes");
     let seen = inputs.min_free_kbytes;
@@ -188,7 +189,10 @@ fn check_min_free(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding
     let (pages, populated) =
         zones.fold((0, 0), |(pages, n), (_, z)| (pages + z.managed, n + u64::from(z.present > 0)));
     let most = (pages * 4 * 16).isqrt().clamp(128, 262_144);
-    let least = (most * 9 / 10).max(128);
+    let factor = scene.base.snapshot.knobs.get(&format!("{VM}/watermark_scale_factor"));
+    let factor = factor.and_then(|f| f.parse().ok()).unwrap_or(0).max(inputs.scale);
+    let left = 8100u64.saturating_sub(2 * factor.saturating_sub(10));
+    let least = (pages * left / 10000 * 4 * 16).isqrt().clamp(128, most);
     // with transparent huge pages: mm/khugepaged.c:set_recommended_min_free_kbytes, at most 5% of lowmem
     let pageblock = scene.now.pagetypes.as_ref().map_or(512, |p| p.pageblock_pages);
     let recommended = pageblock * populated * (2 + 3 * 3);
@@ -201,5 +205,30 @@ fn check_min_free(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding
     if !(least..=most).contains(&seen) && !thp {
         let expected = format!("{least} to {most}, or {} with huge pages", recommended.min(capped) * 4);
         findings.push(Finding::new("vm.min_free_kbytes", "", expected, seen, MIN_FREE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{KERNELS, guest};
+    use super::VM;
+
+    #[test]
+    fn min_free_follows_the_memory_and_the_scale_factor() {
+        for kernel in KERNELS {
+            let guest = guest(kernel, "one", 4, "32-39=offline 33=Movable 38=Movable 40-47=Movable");
+            let min_free = format!("{VM}/min_free_kbytes");
+            let seen: u64 = guest.text(&min_free).trim().parse().unwrap();
+            let found = |scale: &str, min_free_kbytes: u64| {
+                let mut guest = guest.clone();
+                guest.put(&format!("{VM}/watermark_scale_factor"), Some(scale));
+                guest.put(&min_free, Some(&min_free_kbytes.to_string()));
+                guest.found().iter().any(|f| f.0 == "vm.min_free_kbytes")
+            };
+            assert!(!found("10", seen), "{kernel}");
+            // a tenth less memory is seen by its root; with high watermarks of a fifth and more it may be so
+            assert!(found("10", seen * 85 / 100) && !found("1000", seen * 85 / 100), "{kernel}");
+            assert!(found("1000", seen * 60 / 100) && found("3000", seen * 120 / 100), "{kernel}");
+        }
     }
 }

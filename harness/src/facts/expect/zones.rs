@@ -1,7 +1,7 @@
 //! Sizes of zones: the early part, plus what blocks in it contribute.
 
 use super::super::parse_zoneinfo::ZoneFacts;
-use super::{Scene, expect_eq, zone_subject};
+use super::{Scene, expect_eq, off, zone_subject};
 use crate::finding::Finding;
 use crate::policy::{Block, BlockState, EarlyZone, Layout, Zone};
 use std::collections::BTreeMap;
@@ -176,11 +176,9 @@ fn check_lost(scene: &Scene<'_>, subject: &str, node: u32, seen: &ZoneFacts, fin
     let slack =
         isolated + seen.pagesets.values().map(|p| 2 * 31 + counters * own(p, "threshold")).sum::<u64>();
     let known = counter(&"free") + on_cpus + lru + counter(&"nr_zspages");
-    if seen.managed.abs_diff(known) > slack {
-        let rule = "mm/memory_hotplug.c:online_pages_range frees every page of a block to the allocator exactly once";
-        let expected = format!("{} within {slack}", seen.managed);
-        findings.push(Finding::new("zone.lost", subject, expected, known, rule));
-    }
+    let rule =
+        "mm/memory_hotplug.c:online_pages_range frees every page of a block to the allocator exactly once";
+    findings.extend(off("zone.lost", subject.to_string(), seen.managed, known, slack, rule));
 }
 
 /// Zones that no block can be in (Device): nothing ever changes.

@@ -23,7 +23,7 @@ use crate::event::Kind;
 use crate::finding::Finding;
 use crate::timeline::{Recorder, Timeline};
 use crate::vm::{Deadline, Push};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::{Job, JobOutcome};
 
@@ -126,11 +126,16 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// [`Trouble`]; [`Trouble::Found`] when a fact is not as it must be.
-    pub fn boot(&mut self, hello: wire::Hello, cold: Vec<String>) -> Result<(), Trouble> {
+    pub fn boot(
+        &mut self,
+        hello: wire::Hello,
+        cold: Vec<String>,
+        cpu_nodes: BTreeSet<u32>,
+    ) -> Result<(), Trouble> {
         self.times.tie(self.guest.tie(self.deadline(None)?)?);
         let settled = self.read_state()?;
         let cold_dimms = settled.devices.iter().filter(|d| cold.contains(&d.name)).cloned().collect();
-        self.observe(Observation::Boot(Box::new(Boot { hello, cold_dimms, settled })))?;
+        self.observe(Observation::Boot(Box::new(Boot { hello, cold_dimms, cpu_nodes, settled })))?;
         self.settle()
     }
 
@@ -306,7 +311,7 @@ impl<'a> Engine<'a> {
     }
 
     /// A passed deadline is a finding if the guest still answers, and a hang if it does not. `blocks`: those that were to
-    /// go offline; what their pages are says why they do not.
+    /// go offline; of those that are still about to, what their pages are says why.
     fn within<T>(
         &mut self,
         result: Result<T, Trouble>,
@@ -315,17 +320,32 @@ impl<'a> Engine<'a> {
     ) -> Result<T, Trouble> {
         let Err(Trouble::Timeout { seconds, .. }) = result else { return result };
         self.guest.alive(self.scale)?;
-        let (mut pages, mut flags) = (0, BTreeMap::new());
-        for block in blocks.iter().filter(|_| self.guest.page_flags) {
-            let pfns = self.judge.pfns(*block);
-            let of_block = self.guest.scan(pfns.clone(), self.deadline(None)?)?;
-            if scan::is_there(&of_block, pfns.end - pfns.start) {
-                pages += pfns.end - pfns.start;
-                of_block.into_iter().for_each(|(bit, n)| *flags.entry(bit).or_default() += n);
-            }
-        }
-        self.observe(Observation::NotWithin { waited_for: what(), seconds, pages, flags })?;
+        let stuck = match self.stuck(blocks) {
+            Ok(stuck) => stuck,
+            // that it cannot be told why is no reason not to tell that
+            Err(Trouble::Error(_) | Trouble::Timeout { .. }) => Stuck::default(),
+            Err(ended) => return Err(ended),
+        };
+        self.observe(Observation::NotWithin { waited_for: what(), seconds, stuck })?;
         Err(Trouble::Found)
+    }
+
+    /// Zones and page flags of those blocks that are going offline.
+    fn stuck(&self, blocks: &[u32]) -> Result<Stuck, Trouble> {
+        let deadline = self.deadline(None)?;
+        let mut stuck = Stuck::default();
+        for block in blocks.iter().filter(|_| self.guest.page_flags) {
+            let path = format!("/sys/devices/system/memory/memory{block}/state");
+            if self.guest.text(&path, deadline)?.trim_end() != "going-offline" {
+                continue;
+            }
+            let pfns = self.judge.pfns(*block);
+            stuck.zones.extend(self.judge.zone(*block).map(|zone| zone.name().to_string()));
+            stuck.pages += pfns.end - pfns.start;
+            let flags = self.guest.scan(pfns, deadline)?;
+            flags.into_iter().for_each(|(bit, n)| *stuck.flags.entry(bit).or_default() += n);
+        }
+        Ok(stuck)
     }
 }
 

@@ -158,9 +158,7 @@ impl Judge {
         let mut raw = Raw::new();
         raw.apply(&boot.settled.snapshot);
         let base = Snapshot::parse(&raw)?;
-        if let Some(nodes) = base.masks.get("has_cpu").filter(|nodes| !nodes.is_empty()) {
-            self.context.subject.cpu_nodes.clone_from(nodes);
-        }
+        self.context.subject.cpu_nodes = cpu_nodes(&base, &boot.cpu_nodes, &self.context.cmdline);
         let dimms: BTreeMap<String, Dimm> =
             boot.cold_dimms.iter().map(|d| (d.name.clone(), dimm(d, true))).collect();
         let (base_layout, layout) = model(&base, &dimms, &knobs, &self.context.subject)?;
@@ -186,7 +184,8 @@ impl Judge {
             racing: BTreeMap::new(),
             luck: false,
         };
-        let findings = state.check(&self.context)?;
+        let mut findings = state.check(&self.context)?;
+        findings.extend(check_cpu_nodes(&state.base, &self.context.subject.cpu_nodes));
         let findings = settled::persistent(&mut state.wrong_readings, findings);
         self.state = Some(state);
         Ok(findings)
@@ -217,6 +216,11 @@ impl Judge {
         self.block(number).is_some_and(|b| b.state == BlockState::Online)
     }
 
+    /// The zone of a block that is online, in the model.
+    pub fn zone(&self, number: u32) -> Option<policy::Zone> {
+        self.block(number)?.zone
+    }
+
     /// Free memory did not add up in the last reading of the state, which may be the reading's fault: read it again.
     pub fn in_doubt(&self) -> bool {
         self.state.as_ref().is_some_and(|s| s.wrong_readings > 0)
@@ -236,6 +240,25 @@ impl Judge {
         let first = |l: &Layout| l.first_pfn(number)..l.first_pfn(number) + l.block_pages();
         self.layout().map_or(0..0, first)
     }
+}
+
+/// Nodes that must have a processor. The kernel's word is taken where it was told to use fewer processors, or does not read
+/// the machine's nodes (numa=off).
+fn cpu_nodes(base: &Snapshot, told: &BTreeSet<u32>, cmdline: &str) -> BTreeSet<u32> {
+    let fewer = |word: &str| ["maxcpus=", "nr_cpus=", "nosmp"].iter().any(|name| word.starts_with(name));
+    let knows = base.masks.get("possible").is_none_or(|possible| told.is_subset(possible));
+    match base.masks.get("has_cpu") {
+        Some(seen) if !knows || cmdline.split_whitespace().any(fewer) => seen.clone(),
+        _ => told.clone(),
+    }
+}
+
+fn check_cpu_nodes(base: &Snapshot, expected: &BTreeSet<u32>) -> Vec<Finding> {
+    let list = |nodes: &BTreeSet<u32>| nodes.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    let rule = "drivers/base/node.c: N_CPU, the nodes of the processors that are online";
+    let seen = base.masks.get("has_cpu").filter(|seen| *seen != expected);
+    let found = seen.map(|seen| Finding::new("node.mask", "has_cpu", list(expected), list(seen), rule));
+    found.into_iter().collect()
 }
 
 /// The layout as it was seen at boot, and as it must be: boot memory, and what the kernel makes of cold-plugged DIMMs.
@@ -267,4 +290,27 @@ fn dimm(device: &Device, cold: bool) -> Dimm {
 fn drift(every: u32, samples: &[BTreeMap<String, i64>]) -> Judged {
     let samples: Vec<Sample> = samples.iter().map(|values| Sample { values: values.clone() }).collect();
     facts::drift::flat(&samples, every).map_err(JudgeError::Short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::testing::{KERNELS, guest};
+
+    #[test]
+    fn processors_are_on_the_nodes_that_they_were_put_on() {
+        for kernel in KERNELS {
+            let mut base = guest(kernel, "one", 0, "").base;
+            let nodes = |nodes: &[u32]| nodes.iter().copied().collect::<BTreeSet<u32>>();
+            base.masks.insert("possible".into(), nodes(&[0, 1]));
+            assert_eq!(check_cpu_nodes(&base, &cpu_nodes(&base, &nodes(&[0]), "")), []);
+            let found = check_cpu_nodes(&base, &cpu_nodes(&base, &nodes(&[0, 1]), "quiet"));
+            assert_eq!((found[0].expected.as_str(), found[0].seen.as_str()), ("0 1", "0"));
+            assert_eq!(cpu_nodes(&base, &nodes(&[0, 1]), "quiet maxcpus=1"), nodes(&[0]));
+            base.masks.insert("possible".into(), nodes(&[0]));
+            assert_eq!(cpu_nodes(&base, &nodes(&[0, 1]), "numa=off"), nodes(&[0]));
+            base.masks.clear();
+            assert_eq!(cpu_nodes(&base, &nodes(&[0, 1]), ""), nodes(&[0, 1]));
+        }
+    }
 }
