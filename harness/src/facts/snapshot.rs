@@ -52,7 +52,7 @@ pub struct Snapshot {
     pub pagetypes: Option<PageTypes>,
     /// /sys/firmware/memmap, sorted
     pub memmap: Option<Vec<MemmapEntry>>,
-    /// files whose content is a setting: path to content, blanks collapsed
+    /// files whose content is a setting: path to content, with blanks for tabs
     pub knobs: BTreeMap<String, String>,
     /// blocks that the ACPI device of a DIMM slot links to, by the device's name
     pub acpi: BTreeMap<String, BTreeSet<u32>>,
@@ -125,13 +125,13 @@ fn knobs(source: &mut Source<'_>) -> Result<BTreeMap<String, String>, FactError>
     let root = ["auto_online_blocks", "block_size_bytes", "crash_hotplug"].map(|n| format!("{MEMORY}/{n}"));
     let parameters = PARAMETER_NAMES.map(|n| format!("{PARAMETERS}/{n}"));
     let sysctls = VM_SYSCTLS.map(|n| format!("/proc/sys/vm/{n}"));
-    let single =
+    let files =
         ["/proc/sys/kernel/tainted".to_string(), format!("{ACPI_HOTPLUG}/enabled"), format!("{KSM}/run")];
     let mut knobs = BTreeMap::new();
-    for path in root.into_iter().chain(parameters).chain(sysctls).chain(single) {
+    for path in root.into_iter().chain(parameters).chain(sysctls).chain(files) {
         if let Some(text) = source.optional(&path)? {
-            let words: Vec<&str> = text.split_whitespace().collect();
-            knobs.insert(path, words.join(" "));
+            let words = single(&path, text)?.text.replace('\t', " ");
+            knobs.insert(path, words);
         }
     }
     Ok(knobs)

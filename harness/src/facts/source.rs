@@ -78,13 +78,13 @@ fn entries(listing: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     words.map(|word| word.split_once('=').map_or((word, None), |(name, mode)| (name, Some(mode))))
 }
 
-/// The only line of a file that holds one line.
+/// The only line of a file that holds one line, which ends as lines do.
 pub(crate) fn single<'a>(path: &'a str, text: &'a str) -> Result<Line<'a>, FactError> {
-    let mut lines = Line::all(path, text);
-    match (lines.next(), lines.next()) {
-        (Some(line), None) => Ok(line),
-        (_, Some(line)) => Err(line.shape("more than one line")),
-        (None, None) => Ok(Line { path, number: 1, text: "" }),
+    let line = Line { path, number: 1, text: text.strip_suffix('\n').unwrap_or(text) };
+    match text.matches('\n').count() {
+        1 if text.ends_with('\n') => Ok(line),
+        0 => Err(line.shape("no newline at its end")),
+        _ => Err(line.shape("more than one line")),
     }
 }
 
@@ -125,7 +125,9 @@ mod tests {
     fn one_line_means_one() {
         assert_eq!(single("/p", "online\n").map(|l| l.text), Ok("online"));
         assert_eq!(single("/p", "\n").map(|l| l.text), Ok(""));
-        assert!(single("/p", "a\nb\n").is_err());
+        for bad in ["a\nb\n", "a\nb", "a\n\n", "online", ""] {
+            assert!(single("/p", bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

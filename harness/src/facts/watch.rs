@@ -27,8 +27,9 @@ pub const THREADS: [&str; 2] = ["kswapd", "kcompactd"];
 pub(crate) const PARAMETER_NAMES: [&str; 4] =
     ["memmap_on_memory", "online_policy", "auto_movable_ratio", "auto_movable_numa_aware"];
 /// Sysctls in /proc/sys/vm that go into a formula which is judged.
-pub(crate) const VM_SYSCTLS: [&str; 6] = [
+pub(crate) const VM_SYSCTLS: [&str; 7] = [
     "min_free_kbytes",
+    "user_reserve_kbytes",
     "watermark_scale_factor",
     "watermark_boost_factor",
     "lowmem_reserve_ratio",

@@ -4,12 +4,12 @@ use super::super::watch::MEMORY;
 use super::{Scene, expect_eq};
 use crate::finding::Finding;
 
-/// Computed by the kernel with every online and offline; judged with the watermarks.
-const COMPUTED: &str = "/proc/sys/vm/min_free_kbytes";
+/// Computed by the kernel with onlining and offlining; judged elsewhere.
+const COMPUTED: [&str; 2] = ["/proc/sys/vm/min_free_kbytes", "/proc/sys/vm/user_reserve_kbytes"];
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (base, now) = (scene.base.snapshot, scene.now);
-    for (path, before) in base.knobs.iter().filter(|(path, _)| *path != COMPUTED) {
+    for (path, before) in base.knobs.iter().filter(|(path, _)| !COMPUTED.contains(&path.as_str())) {
         let Some(seen) = now.knobs.get(path) else { continue }; // file.missing says it
         let fact = if path.ends_with("/tainted") { "tainted" } else { "knob" };
         let subject = if fact == "tainted" { "" } else { path };

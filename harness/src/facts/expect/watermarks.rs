@@ -221,8 +221,8 @@ mod tests {
             let seen: u64 = guest.text(&min_free).trim().parse().unwrap();
             let found = |scale: &str, min_free_kbytes: u64| {
                 let mut guest = guest.clone();
-                guest.put(&format!("{VM}/watermark_scale_factor"), Some(scale));
-                guest.put(&min_free, Some(&min_free_kbytes.to_string()));
+                guest.put(&format!("{VM}/watermark_scale_factor"), Some(&format!("{scale}\n")));
+                guest.put(&min_free, Some(&format!("{min_free_kbytes}\n")));
                 guest.found().iter().any(|f| f.0 == "vm.min_free_kbytes")
             };
             assert!(!found("10", seen), "{kernel}");

@@ -4,6 +4,7 @@
 //! compared with the model in every observable; a case's own expectations come on top.
 
 mod plugging;
+mod reserve;
 mod settled;
 mod user_space;
 mod writing;

@@ -37,8 +37,10 @@ impl State {
     }
 
     pub(super) fn settled(&mut self, context: &Context, settled: &Settled) -> Judged {
+        let reserve = reserve::figure(&self.now);
         self.observe(settled)?;
         let mut findings = self.check(context)?;
+        findings.extend(self.check_user_reserve(reserve, settled));
         if self.layout.dimms == self.base_layout.dimms && self.layout.blocks == self.base_layout.blocks {
             findings.extend(facts::drift::back(&self.base, &self.now));
         }

@@ -1,0 +1,79 @@
+//! What listens to MEM_ONLINE and tells of it: the memory that is kept for the user's own way out of a shortage.
+//!
+//! mm/mmap.c:reserve_mem_notifier (5.10 to 7.3) computes it anew each time a block has come online, and leaves it alone
+//! otherwise.
+
+use super::*;
+use std::ops::RangeInclusive;
+
+/// vm.user_reserve_kbytes.
+const KNOB: &str = "/proc/sys/vm/user_reserve_kbytes";
+/// From here on it is not computed any more, kB.
+const HIGHEST: u64 = 128 << 10;
+/// It is one part of so many of the free memory.
+const PART: u64 = 32;
+/// By how much free memory may have moved between the notification and the reading, kB: what the lists of two zones on each
+/// of two CPUs hold (mm/page_alloc.c:nr_pcp_alloc, 6.6 and later: 8 MiB each).
+const SLACK: u64 = 32 << 10;
+const RULE: &str =
+    "mm/mmap.c:reserve_mem_notifier: a 32nd of the free memory, up to 128 MiB, at each MEM_ONLINE";
+
+/// The figure, where the kernel has it.
+pub(super) fn figure(now: &Snapshot) -> Option<u64> {
+    now.knobs.get(KNOB)?.parse().ok()
+}
+
+/// What it may be, kB. `None`: that cannot be told. `moves`: the blocks' uevents since it was `before`; `quiet`: nothing of the
+/// case takes or gives memory back by itself.
+fn expected(before: u64, free: u64, moves: &[&str], quiet: bool) -> Option<RangeInclusive<u64>> {
+    let computed = (1..HIGHEST).contains(&before) && moves.contains(&"online");
+    let at = |free: u64| (free / PART).min(HIGHEST);
+    match moves.last() {
+        // where less is free than is reserved, an offline computes it too
+        _ if before > free => None,
+        _ if !computed => Some(before..=before),
+        Some(&"online") if quiet => Some(at(free.saturating_sub(SLACK))..=at(free + SLACK)),
+        _ => None,
+    }
+}
+
+impl State {
+    /// The figure against the one before, and against free memory where a block came online last.
+    pub(super) fn check_user_reserve(&self, before: Option<u64>, settled: &Settled) -> Option<Finding> {
+        let (before, seen, free) = (before?, figure(&self.now)?, *self.now.meminfo.get("MemFree")?);
+        let of_block = |u: &&wire::Uevent| u.devpath.starts_with("/devices/system/memory/memory");
+        let actions = settled.uevents.iter().filter(of_block).map(|u| u.action.as_str());
+        let moves: Vec<&str> = actions.filter(|a| ["online", "offline"].contains(a)).collect();
+        let expected = expected(before, free, &moves, self.held.is_empty())?;
+        if self.written.contains_key(KNOB) || expected.contains(&seen) {
+            return None;
+        }
+        let expected = if *expected.start() == *expected.end() {
+            format!("{before}, as before")
+        } else {
+            format!("{} to {}", expected.start(), expected.end())
+        };
+        Some(Finding::new("vm.user_reserve_kbytes", "", expected, seen, RULE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_follows_each_onlining() {
+        let quiet = |before, moves: &[&str]| expected(before, 640 << 10, moves, true);
+        assert_eq!(quiet(14000, &[]), Some(14000..=14000));
+        assert_eq!(quiet(14000, &["offline"]), Some(14000..=14000));
+        assert_eq!(quiet(14000, &["online"]), Some(19456..=21504));
+        assert_eq!(quiet(14000, &["offline", "online"]), Some(19456..=21504));
+        assert_eq!(quiet(14000, &["online", "offline"]), None);
+        // switched off, and so high that it stays
+        assert_eq!(quiet(0, &["online"]), Some(0..=0));
+        assert_eq!(quiet(HIGHEST, &["online"]), Some(HIGHEST..=HIGHEST));
+        assert_eq!(expected(14000, 640 << 10, &["online"], false), None);
+        assert_eq!(expected(14000, 13000, &["offline"], true), None);
+        assert_eq!(expected(14000, 8 << 20, &["online"], true), Some(HIGHEST..=HIGHEST));
+    }
+}
