@@ -53,7 +53,11 @@ fn read(kernel: &str) -> File {
     let mut text = String::new();
     let packed = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
     flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
-    serde_json::from_str(&text).unwrap()
+    let mut file: File = serde_json::from_str(&text).unwrap();
+    // with memory enough for huge pages; taken when nobody looked at this thread
+    let big = file.scenarios.get_mut("big").into_iter().flatten();
+    big.for_each(|stage| stage.snapshot.threads.push("khugepaged".into()));
+    file
 }
 
 /// Stage `stage` of `scenario` on `kernel`. `blocks` spells out the blocks of DIMMs: words `32-39=offline`,
@@ -127,6 +131,14 @@ impl Guest {
         assert_eq!(text.matches(from).count(), 1, "{from:?} in {path}:\n{text}");
         let text = text.replace(from, to);
         self.put(path, Some(&text));
+        self
+    }
+
+    /// One more of the watched kernel threads.
+    pub(crate) fn with_thread(mut self, name: &str) -> Self {
+        let mut threads = self.raw.threads().to_vec();
+        threads.push(name.to_string());
+        self.raw.apply(&wire::Snapshot { changed: BTreeMap::new(), gone: vec![], threads });
         self
     }
 

@@ -21,7 +21,7 @@ pub(crate) const KSM: &str = "/sys/kernel/mm/ksm";
 pub(crate) const ACPI_HOTPLUG: &str = "/sys/firmware/acpi/hotplug/memory";
 
 /// Names of the kernel threads whose presence is a fact, by prefix.
-pub const THREADS: [&str; 2] = ["kswapd", "kcompactd"];
+pub const THREADS: [&str; 3] = ["kswapd", "kcompactd", "khugepaged"];
 
 /// Names of the parameters in [`PARAMETERS`].
 pub(crate) const PARAMETER_NAMES: [&str; 4] =

@@ -239,16 +239,20 @@ fn steps(
     (end, remains)
 }
 
-/// What every guest needs before its steps: a talkative console, the modules of the case.
+/// What every guest is asked before its steps: a talkative console, the modules of the case, what to read for a snapshot.
+/// A template is saved after it, so that it is a part of the template's key.
+pub(super) fn preparation(modules: &[String]) -> Vec<Ask> {
+    let console = Ask::Write { path: "/proc/sys/kernel/printk".into(), text: "8 4 1 7".into() };
+    let module = |name| Ask::Module { path: format!("/modules/{name}.ko"), params: String::new() };
+    let modules = modules.iter().map(module);
+    let watch = crate::facts::watch(crate::facts::Blocks::Full);
+    std::iter::once(console).chain(modules).chain([watch]).collect()
+}
+
 fn prepare(vm: &Vm, host: &Host, planned: &Planned) -> Result<(), Trouble> {
     let deadline = || Deadline::within(Duration::from_secs(30).mul_f64(host.scale));
-    let channel = vm.channel();
-    let ask = |ask: Ask| channel.call(ask, deadline()).map_err(channel_trouble);
-    ask(Ask::Write { path: "/proc/sys/kernel/printk".into(), text: "8 4 1 7".into() })?;
-    for name in &planned.modules {
-        ask(Ask::Module { path: format!("/modules/{name}.ko"), params: String::new() })?;
-    }
-    ask(crate::facts::watch(crate::facts::Blocks::Full)).map(drop)
+    let asks = preparation(&planned.modules).into_iter();
+    asks.map(|ask| vm.channel().call(ask, deadline()).map(drop).map_err(channel_trouble)).collect()
 }
 
 /// What the console said while booting (a restored guest: its template's) and afterwards.

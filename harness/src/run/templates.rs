@@ -1,7 +1,8 @@
 //! Templates of a run: which scenarios share one, where they are kept, and that none is used that is not whole.
 //!
 //! A template is a guest that has booted, loaded its modules and answered; nothing was plugged yet. Scenarios whose
-//! guests are the same in everything that shapes a boot (kernel, command line, machine, initramfs, QEMU, accelerator)
+//! guests are the same in everything that shapes a boot (kernel, command line, machine, initramfs, what the agent was asked, QEMU,
+//! accelerator)
 //! share one. Templates are kept in the cache, under a checksum of all of this; but a case about boot policy is never
 //! judged from a template of an earlier run (`about_boot_policy`): these are made anew, or the guest boots.
 //!
@@ -9,6 +10,7 @@
 //! pages and slab objects, the boot time. The random generator is reseeded in every fork. `--templates N` draws like
 //! scenarios over N templates where that matters.
 
+use super::attempt;
 use super::host::{BootMode, Host};
 use super::plan::Planned;
 use super::spec;
@@ -61,6 +63,7 @@ pub fn key(host: &Host, planned: &Planned) -> Option<Key> {
     part(planned.kernel.sha256.as_bytes());
     part(spec.boot.as_ref()?.kernel.as_os_str().as_encoded_bytes());
     part(initramfs.sha256.as_bytes());
+    part(&serde_json::to_vec(&attempt::preparation(&planned.modules)).ok()?);
     part(&program(&spec.qemu.path).ok()?);
     part(spec.accel.word().as_bytes());
     guest_of(&spec.layout()).iter().for_each(|arg| part(arg.as_bytes()));

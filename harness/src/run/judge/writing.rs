@@ -17,8 +17,12 @@ impl State {
             _ => None,
         };
         let known = ruled.is_some();
-        if write.errno == 0 && self.now.knobs.contains_key(&write.path) {
-            let words: Vec<&str> = write.text.split_whitespace().collect();
+        if let Some(now) = self.now.knobs.get(&write.path).filter(|_| write.errno == 0) {
+            let mut words: Vec<&str> = write.text.split_whitespace().collect();
+            if write.path.starts_with("/proc/sys/") && !words.is_empty() {
+                // kernel/sysctl.c:do_proc_dointvec: numbers that are not given stay
+                words.extend(now.split(' ').skip(words.len()));
+            }
             if ruled.as_ref().is_none_or(Result::is_ok) && !words.is_empty() {
                 self.written.insert(write.path.clone(), words.join(" "));
             }
