@@ -22,6 +22,8 @@ pub(crate) mod testing;
 mod tests;
 #[cfg(test)]
 mod tests_findings;
+#[cfg(test)]
+mod tests_nodes;
 mod watch;
 
 pub use error::FactError;

@@ -3,24 +3,24 @@
 use super::testing::{Guest, KERNELS, guest};
 use wire::Value;
 
-const MEMORY: &str = "/sys/devices/system/memory";
-const NODE0: &str = "/sys/devices/system/node/node0";
+pub(super) const MEMORY: &str = "/sys/devices/system/memory";
+pub(super) const NODE0: &str = "/sys/devices/system/node/node0";
 const BLOCKS: &str = "32-39=offline 33=Movable 35=Movable 38=Movable";
 
 /// One DIMM of 8 blocks, three of them online in Movable.
-fn mixed(kernel: &str) -> Guest {
+pub(super) fn mixed(kernel: &str) -> Guest {
     guest(kernel, "one", 2, BLOCKS)
 }
 
 /// The only finding, as `fact subject: expected / seen`.
-fn only(guest: &Guest) -> String {
+pub(super) fn only(guest: &Guest) -> String {
     let found = guest.found();
     assert_eq!(found.len(), 1, "{found:#?}");
     let (fact, subject, expected, seen) = &found[0];
     format!("{fact} {subject}: {expected} / {seen}")
 }
 
-fn facts(guest: &Guest) -> Vec<String> {
+pub(super) fn facts(guest: &Guest) -> Vec<String> {
     guest.found().into_iter().map(|f| f.0).collect()
 }
 
@@ -308,63 +308,6 @@ fn attributes_of_blocks() {
         assert_eq!(attribute("online", "1", "0"), "block.online memory33: 1 / 0");
         assert!(
             attribute(".", " uevent", "").starts_with("block.names memory33: firmware_node node0 online")
-        );
-    }
-}
-
-#[test]
-fn links_between_blocks_and_nodes() {
-    for kernel in KERNELS {
-        let mut guest = mixed(kernel);
-        guest.put(&format!("{NODE0}/->memory37"), None);
-        assert!(only(&guest).starts_with("node.links node 0: 0 1 2 3 32 33"));
-        let mut guest = guest_two_nodes(kernel);
-        guest.put(&format!("{MEMORY}/memory32/->node2"), None);
-        guest.put(&format!("{MEMORY}/memory32/->node1"), Some("node1"));
-        let guest = guest.edit(&format!("{MEMORY}/memory32/."), "node2", "node1");
-        let found = facts(&guest);
-        assert_eq!(found, ["block.node", "node.links", "node.links"], "{kernel}");
-    }
-}
-
-fn guest_two_nodes(kernel: &str) -> Guest {
-    guest(kernel, "numa", 2, "32-33=Movable")
-}
-
-#[test]
-fn masks_of_nodes() {
-    let node = "/sys/devices/system/node";
-    for kernel in KERNELS {
-        let mask = |name: &str, from: &str, to: &str| {
-            only(&guest_two_nodes(kernel).edit(&format!("{node}/{name}"), from, to))
-        };
-        assert_eq!(mask("has_memory", "0-2", "0-1"), "node.mask has_memory: 0 1 2 / 0 1");
-        assert_eq!(mask("has_normal_memory", "0-1", "0-2"), "node.mask has_normal_memory: 0 1 / 0 1 2");
-        assert_eq!(mask("possible", "0-2", "0-3"), "node.mask possible: 0 1 2 / 0 1 2 3");
-        assert_eq!(mask("has_cpu", "0-1", "0"), "node.mask has_cpu: 0 1 / 0");
-        let gone = guest_two_nodes(kernel).edit(&format!("{node}/online"), "0-2", "0-1");
-        assert_eq!(facts(&gone), ["node.mask", "node.directories", "node.zoneinfo"]);
-    }
-}
-
-#[test]
-fn threads_of_nodes_with_memory() {
-    for kernel in KERNELS {
-        let without = |thread: &str| {
-            let guest = guest_two_nodes(kernel);
-            let mut raw = guest.raw.clone();
-            let threads = raw.threads().iter().filter(|t| *t != thread).cloned().collect();
-            raw.apply(&wire::Snapshot { changed: Default::default(), gone: vec![], threads });
-            only(&Guest { raw, ..guest })
-        };
-        let all = "kcompactd0 kcompactd1 kcompactd2 kswapd0 kswapd1 kswapd2";
-        assert_eq!(
-            without("kswapd2"),
-            format!("threads : {all} / kcompactd0 kcompactd1 kcompactd2 kswapd0 kswapd1")
-        );
-        assert_eq!(
-            without("kcompactd2"),
-            format!("threads : {all} / kcompactd0 kcompactd1 kswapd0 kswapd1 kswapd2")
         );
     }
 }

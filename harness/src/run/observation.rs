@@ -1,5 +1,6 @@
 //! What is observed in a scenario, in order. The judge is a fold over these alone, so that a saved run can be judged again.
 
+use super::numbered;
 use crate::case::schema::Attribute;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,7 @@ pub struct Stuck {
     /// their pages
     pub pages: u64,
     /// bit of /proc/kpageflags -> how many of these pages have it
+    #[serde(deserialize_with = "numbered::flags")]
     pub flags: BTreeMap<u8, u64>,
 }
 
@@ -124,7 +126,7 @@ pub struct Settled {
     /// DIMMs as QEMU lists them
     pub devices: Vec<Device>,
     /// page flag counts of blocks that were scanned, by block number
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbered")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbered::pages")]
     pub pages: BTreeMap<u32, BTreeMap<u8, u64>>,
     /// how many of [`wire::FRESH_PAGES`] pages that were just touched are on an LRU list; absent where it cannot be read
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -354,24 +356,6 @@ pub struct Exec {
     pub want_stdout: Option<String>,
 }
 
-type Pages = BTreeMap<u32, BTreeMap<u8, u64>>;
-
-/// Keys of JSON objects are texts; inside a tagged enum serde does not make numbers of them by itself.
-fn numbered<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Pages, D::Error> {
-    fn number<T: std::str::FromStr, E: serde::de::Error>(key: &str) -> Result<T, E> {
-        key.parse().map_err(|_| E::custom(format!("{key:?} is no number of a block or page flag")))
-    }
-    let texts = BTreeMap::<String, BTreeMap<String, u64>>::deserialize(deserializer)?;
-    let mut pages = Pages::new();
-    for (block, counts) in texts {
-        let flags = pages.entry(number::<u32, D::Error>(&block)?).or_default();
-        for (flag, count) in counts {
-            flags.insert(number::<u8, D::Error>(&flag)?, count);
-        }
-    }
-    Ok(pages)
-}
-
 /// An observation as the fields of a log entry.
 ///
 /// # Panics
@@ -406,8 +390,11 @@ mod tests {
             pages: BTreeMap::from([(34, BTreeMap::from([(7, 12)]))]),
             fresh_on_lru: Some(30),
         };
+        let zones = ["Normal".to_string()].into();
+        let stuck = Stuck { zones, pages: 32768, flags: BTreeMap::from([(10, 32760), (7, 8)]) };
         for observation in [
             Observation::Settled(Box::new(settled)),
+            Observation::NotWithin { waited_for: "an end".into(), seconds: 30, stuck },
             Observation::Verified { name: "h".into(), pages: 3, wrong: 0 },
             Observation::Drift { every: 4, samples: vec![BTreeMap::from([("slab x".to_string(), -1)])] },
         ] {
