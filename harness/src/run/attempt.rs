@@ -251,8 +251,10 @@ pub(super) fn preparation(modules: &[String]) -> Vec<Ask> {
 
 fn prepare(vm: &Vm, host: &Host, planned: &Planned) -> Result<(), Trouble> {
     let deadline = || Deadline::within(Duration::from_secs(30).mul_f64(host.scale));
-    let asks = preparation(&planned.modules).into_iter();
-    asks.map(|ask| vm.channel().call(ask, deadline()).map(drop).map_err(channel_trouble)).collect()
+    for ask in preparation(&planned.modules) {
+        vm.channel().call(ask, deadline()).map_err(channel_trouble)?;
+    }
+    Ok(())
 }
 
 /// What the console said while booting (a restored guest: its template's) and afterwards.
