@@ -12,9 +12,9 @@ const KNOB: &str = "/proc/sys/vm/user_reserve_kbytes";
 const HIGHEST: u64 = 128 << 10;
 /// It is one part of so many of the free memory.
 const PART: u64 = 32;
-/// By how much free memory may have moved between the notification and the reading, kB: what the lists of two zones on each
-/// of two CPUs hold (mm/page_alloc.c:nr_pcp_alloc, 6.6 and later: 8 MiB each).
-const SLACK: u64 = 32 << 10;
+/// By how much free memory may have moved between the notification and the reading, kB, beside what the CPUs' lists took or
+/// gave back.
+const SLACK: u64 = 8 << 10;
 const RULE: &str =
     "mm/mmap.c:reserve_mem_notifier: a 32nd of the free memory, up to 128 MiB, at each MEM_ONLINE";
 
@@ -23,16 +23,39 @@ pub(super) fn figure(now: &Snapshot) -> Option<u64> {
     now.knobs.get(KNOB)?.parse().ok()
 }
 
+/// Free memory that is not on the lists of CPUs, kB: what there is, and from where to where it may have been.
+#[derive(Clone)]
+struct Free {
+    now: u64,
+    then: RangeInclusive<u64>,
+}
+
+impl Free {
+    fn of(now: &Snapshot) -> Option<Self> {
+        let free = *now.meminfo.get("MemFree")?;
+        let lists = now.zoneinfo.zones.values().flat_map(|zone| zone.pagesets.values());
+        let (mut held, mut most) = (0, 0);
+        for list in lists {
+            let count = *list.get("count")?;
+            held += 4 * count;
+            // 6.7 and later tell how far the limit of a list may rise
+            most += 4 * count.max(*list.get("high_max").or_else(|| list.get("high"))?);
+        }
+        let all = free + held;
+        Some(Self { now: free, then: all.saturating_sub(most + SLACK)..=all + SLACK })
+    }
+}
+
 /// What it may be, kB. `None`: that cannot be told. `moves`: the blocks' uevents since it was `before`; `quiet`: nothing of the
 /// case takes or gives memory back by itself.
-fn expected(before: u64, free: u64, moves: &[&str], quiet: bool) -> Option<RangeInclusive<u64>> {
+fn expected(before: u64, free: &Free, moves: &[&str], quiet: bool) -> Option<RangeInclusive<u64>> {
     let computed = (1..HIGHEST).contains(&before) && moves.contains(&"online");
     let at = |free: u64| (free / PART).min(HIGHEST);
     match moves.last() {
         // where less is free than is reserved, an offline computes it too
-        _ if before > free => None,
+        _ if before > free.now => None,
         _ if !computed => Some(before..=before),
-        Some(&"online") if quiet => Some(at(free.saturating_sub(SLACK))..=at(free + SLACK)),
+        Some(&"online") if quiet => Some(at(*free.then.start())..=at(*free.then.end())),
         _ => None,
     }
 }
@@ -40,11 +63,11 @@ fn expected(before: u64, free: u64, moves: &[&str], quiet: bool) -> Option<Range
 impl State {
     /// The figure against the one before, and against free memory where a block came online last.
     pub(super) fn check_user_reserve(&self, before: Option<u64>, settled: &Settled) -> Option<Finding> {
-        let (before, seen, free) = (before?, figure(&self.now)?, *self.now.meminfo.get("MemFree")?);
+        let (before, seen, free) = (before?, figure(&self.now)?, Free::of(&self.now)?);
         let of_block = |u: &&wire::Uevent| u.devpath.starts_with("/devices/system/memory/memory");
         let actions = settled.uevents.iter().filter(of_block).map(|u| u.action.as_str());
         let moves: Vec<&str> = actions.filter(|a| ["online", "offline"].contains(a)).collect();
-        let expected = expected(before, free, &moves, self.held.is_empty())?;
+        let expected = expected(before, &free, &moves, self.held.is_empty())?;
         if self.written.contains_key(KNOB) || expected.contains(&seen) {
             return None;
         }
@@ -63,17 +86,33 @@ mod tests {
 
     #[test]
     fn the_reserve_follows_each_onlining() {
-        let quiet = |before, moves: &[&str]| expected(before, 640 << 10, moves, true);
+        let free = |now: u64| Free { now, then: now - (now >> 5)..=now + (now >> 5) };
+        let quiet = |before, moves: &[&str]| expected(before, &free(640 << 10), moves, true);
         assert_eq!(quiet(14000, &[]), Some(14000..=14000));
         assert_eq!(quiet(14000, &["offline"]), Some(14000..=14000));
-        assert_eq!(quiet(14000, &["online"]), Some(19456..=21504));
-        assert_eq!(quiet(14000, &["offline", "online"]), Some(19456..=21504));
+        assert_eq!(quiet(14000, &["online"]), Some(19840..=21120));
+        assert_eq!(quiet(14000, &["offline", "online"]), Some(19840..=21120));
         assert_eq!(quiet(14000, &["online", "offline"]), None);
         // switched off, and so high that it stays
         assert_eq!(quiet(0, &["online"]), Some(0..=0));
         assert_eq!(quiet(HIGHEST, &["online"]), Some(HIGHEST..=HIGHEST));
-        assert_eq!(expected(14000, 640 << 10, &["online"], false), None);
-        assert_eq!(expected(14000, 13000, &["offline"], true), None);
-        assert_eq!(expected(14000, 8 << 20, &["online"], true), Some(HIGHEST..=HIGHEST));
+        assert_eq!(expected(14000, &free(640 << 10), &["online"], false), None);
+        assert_eq!(expected(14000, &free(13000), &["offline"], true), None);
+        assert_eq!(expected(14000, &free(8 << 20), &["online"], true), Some(HIGHEST..=HIGHEST));
+    }
+
+    #[test]
+    fn lists_of_processors_hold_what_may_have_been_free() {
+        for kernel in crate::facts::testing::KERNELS {
+            let mut now = crate::facts::testing::guest(kernel, "one", 4, "").now();
+            let free = Free::of(&now).unwrap();
+            assert!(free.then.contains(&free.now), "{kernel}");
+            let width = free.then.end() - free.then.start();
+            // two CPUs, and three zones of which a list holds at most 8 MiB
+            assert!((2 * SLACK..=2 * SLACK + 6 * (8 << 10)).contains(&width), "{kernel} {width}");
+            let zone = now.zoneinfo.zones.values_mut().next().unwrap();
+            zone.pagesets.values_mut().next().unwrap().remove("count");
+            assert!(Free::of(&now).is_none(), "{kernel}");
+        }
     }
 }

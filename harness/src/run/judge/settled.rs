@@ -37,10 +37,10 @@ impl State {
     }
 
     pub(super) fn settled(&mut self, context: &Context, settled: &Settled) -> Judged {
-        let reserve = reserve::figure(&self.now);
+        let (reserve, events) = (reserve::figure(&self.now), context.uevents);
         self.observe(settled)?;
         let mut findings = self.check(context)?;
-        findings.extend(self.check_user_reserve(reserve, settled));
+        findings.extend(self.check_user_reserve(reserve, settled).filter(|_| events));
         if self.layout.dimms == self.base_layout.dimms && self.layout.blocks == self.base_layout.blocks {
             findings.extend(facts::drift::back(&self.base, &self.now));
         }
