@@ -116,9 +116,18 @@ fn check_modes(
     for (name, seen) in seen {
         let fixed = FILE_MODES.iter().find(|(file, _)| file == name).map(|(_, mode)| *mode);
         let as_at_boot = at_boot.and_then(|modes| modes.get(name)).map(String::as_str);
-        let expected = fixed.or(as_at_boot).unwrap_or("as at boot: no such file");
-        expect_eq(findings, "file.mode", format!("{subject} {name}").trim_start(), expected, seen, MODES);
+        let expected = fixed.or(as_at_boot).map_or_else(|| "as at boot: no such file".into(), letters);
+        let subject = format!("{subject} {name}");
+        expect_eq(findings, "file.mode", subject.trim_start(), expected, letters(seen), MODES);
     }
+}
+
+/// `644` as `rw-r--r--`; as it is where it is more than permissions.
+fn letters(mode: &str) -> String {
+    let who =
+        |digit: u32| ["---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx"].get(digit as usize).copied();
+    let digits = mode.chars().map(|c| who(c.to_digit(8)?));
+    digits.collect::<Option<String>>().filter(|text| text.len() == 9).unwrap_or_else(|| mode.to_string())
 }
 
 #[cfg(test)]
@@ -147,10 +156,16 @@ mod tests {
                 let (fact, subject, expected, seen) = &found[0];
                 format!("{fact} {subject}: {expected} / {seen}")
             };
-            assert_eq!(wrong("/memory33", "state", "666"), "file.mode memory33 state: 644 / 666");
-            assert_eq!(wrong("/memory33", "uevent", "600"), "file.mode memory33 uevent: 644 / 600");
-            assert_eq!(wrong("", "auto_online_blocks", "600"), "file.mode auto_online_blocks: 644 / 600");
-            assert_eq!(wrong("", "power", "755"), "file.mode power: as at boot: no such file / 755");
+            assert_eq!(wrong("/memory33", "state", "666"), "file.mode memory33 state: rw-r--r-- / rw-rw-rw-");
+            assert_eq!(
+                wrong("/memory33", "uevent", "600"),
+                "file.mode memory33 uevent: rw-r--r-- / rw-------"
+            );
+            assert_eq!(
+                wrong("", "auto_online_blocks", "600"),
+                "file.mode auto_online_blocks: rw-r--r-- / rw-------"
+            );
+            assert_eq!(wrong("", "power", "755"), "file.mode power: as at boot: no such file / rwxr-xr-x");
         }
     }
 }
