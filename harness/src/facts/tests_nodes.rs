@@ -59,3 +59,19 @@ fn threads_of_nodes_with_memory() {
         );
     }
 }
+
+#[test]
+fn huge_pages_may_be_switched_on_at_any_time() {
+    for kernel in KERNELS {
+        let switched_on = guest(kernel, "one", 6, "").with_thread("khugepaged");
+        let (base, now) = (&switched_on.base, switched_on.now());
+        let of_threads = |fact: &&String| fact.ends_with("threads");
+        assert_eq!(facts(&switched_on).iter().find(of_threads), None, "{kernel}");
+        let drift: Vec<String> = super::drift::back(base, &now).into_iter().map(|f| f.fact).collect();
+        assert_eq!(drift.iter().find(of_threads), None, "{kernel}");
+        let unasked = guest(kernel, "one", 6, "").with_thread("kswapd1");
+        assert!(facts(&unasked).contains(&"threads".to_string()), "{kernel}");
+        let drift = super::drift::back(&unasked.base, &unasked.now());
+        assert_eq!(drift.iter().map(|f| f.fact.as_str()).collect::<Vec<_>>(), ["drift.threads"], "{kernel}");
+    }
+}

@@ -4,6 +4,7 @@
 //! be in place again when memory is plugged at the same address, so that no series of rounds shows its loss.
 
 use super::super::snapshot::Snapshot;
+use super::super::watch::HUGE_PAGES;
 use crate::finding::Finding;
 use crate::policy::Zone;
 use std::fmt::Display;
@@ -39,7 +40,7 @@ pub fn back(base: &Snapshot, now: &Snapshot) -> Vec<Finding> {
         let seen = now.nodes.get(node).map(|n| list(&n.blocks)).unwrap_or_default();
         same("node", &format!("node {node}"), list(&facts.blocks), seen);
     }
-    let threads = |s: &Snapshot| list(&s.threads);
+    let threads = |s: &Snapshot| list(s.threads.iter().filter(|t| *t != HUGE_PAGES));
     same("threads", "", threads(base), threads(now));
     for row in ["MemTotal", "HardwareCorrupted", "CmaTotal"] {
         let value = |s: &Snapshot| s.meminfo.get(row).map(u64::to_string).unwrap_or_default();

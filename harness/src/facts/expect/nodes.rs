@@ -1,5 +1,6 @@
 //! NUMA nodes: masks, links to blocks, per-node totals and the kernel threads that nodes with memory have.
 
+use super::super::watch::HUGE_PAGES;
 use super::{Scene, expect_eq, join};
 use crate::finding::Finding;
 use crate::policy::Zone;
@@ -78,10 +79,6 @@ fn kernel_zone(name: &str) -> bool {
     Zone::parse(name).is_some_and(|z| Zone::KERNEL.contains(&z))
 }
 
-/// The thread that makes huge pages, where they are enabled at boot: not with less than 512 MiB
-/// (mm/huge_memory.c:hugepage_init).
-pub(super) const HUGE_PAGES: &str = "khugepaged";
-
 fn check_threads(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let memory = populated(scene, |_| true);
     let compaction = scene.base.snapshot.threads.iter().any(|t| t.starts_with("kcompactd"));
@@ -89,7 +86,7 @@ fn check_threads(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     if compaction {
         expected.extend(memory.iter().map(|n| format!("kcompactd{n}")));
     }
-    expected.extend(scene.base.snapshot.threads.iter().filter(|t| *t == HUGE_PAGES).cloned());
+    expected.extend(scene.now.threads.get(HUGE_PAGES).cloned());
     let rule = "mm/memory_hotplug.c:online_pages, offline_pages: kswapd_run, kswapd_stop, kcompactd_run, kcompactd_stop";
     expect_eq(findings, "threads", "", join(&expected), join(&scene.now.threads), rule);
 }

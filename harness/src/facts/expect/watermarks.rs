@@ -5,6 +5,7 @@
 //! differ from the baseline's.
 
 use super::super::parse_zoneinfo::ZoneFacts;
+use super::super::watch::HUGE_PAGES;
 use super::{Scene, expect_eq, zone_subject};
 use crate::finding::Finding;
 use crate::policy::Zone;
@@ -191,7 +192,7 @@ fn check_min_free(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding
     let factor = scene.base.snapshot.knobs.get(&format!("{VM}/watermark_scale_factor"));
     let factor = factor.and_then(|f| f.parse().ok()).unwrap_or(0).max(inputs.scale);
     let left = 8100u64.saturating_sub(2 * factor.saturating_sub(10));
-    let huge_pages = scene.now.threads.contains(super::nodes::HUGE_PAGES);
+    let huge_pages = scene.now.threads.contains(HUGE_PAGES);
     let pageblock = scene.now.pagetypes.as_ref().map_or(512, |p| p.pageblock_pages);
     let figure = |pages: u64| {
         let computed = (pages * 4 * 16).isqrt().clamp(128, 262_144);
