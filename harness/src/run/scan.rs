@@ -41,7 +41,7 @@ pub fn in_the_way(stuck: &Stuck) -> String {
     let (used, slab) = (stuck.pages.saturating_sub(with(BUDDY) + with(SELF_HOSTED)), with(SLAB));
     let zones = stuck.zones.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
     if used == slab && slab > 0 {
-        return format!("{slab} slab pages of {zones} are in the way, and nothing else");
+        return format!("only {slab} slab pages of {zones} are in the way");
     }
     let tables = with(UNMOVABLE[1]);
     let lru = with(LRU);
@@ -68,7 +68,7 @@ mod tests {
             let zones = zones.iter().map(|z| (*z).to_string()).collect();
             in_the_way(&Stuck { zones, pages: 32768, flags: flags.iter().copied().collect() })
         };
-        let slab = "6 slab pages of Normal are in the way, and nothing else";
+        let slab = "only 6 slab pages of Normal are in the way";
         assert_eq!(told(&["Normal"], &[(7, 6), (10, 32762)]), slab);
         assert_eq!(told(&["Normal"], &[(7, 6), (10, 32250), (37, 512)]), slab);
         assert_eq!(
