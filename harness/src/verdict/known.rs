@@ -106,6 +106,11 @@ pub fn console_finding(complaint: &Complaint) -> Finding {
 }
 
 impl Fact {
+    /// The title of a verdict that comes of it: long values are cut off there.
+    fn title(&self) -> String {
+        super::judge::title(&Finding::new(&*self.fact, "", &self.expected, &self.seen, ""))
+    }
+
     fn is(&self, finding: &Finding) -> bool {
         let subject = self.subject.as_ref().is_none_or(|subject| *subject == finding.subject);
         let says = |own: &str, found: &str| own == found || own == super::triage::stable(found);
@@ -219,6 +224,10 @@ fn check(entry: &Entry, index: usize, before: &[Entry], positions: &Positions) -
     let facts: BTreeSet<_> = entry.facts.iter().collect();
     if facts.len() < entry.facts.len() {
         return at("facts", "a fact comes twice");
+    }
+    let titles: Vec<String> = entry.facts.iter().map(Fact::title).collect();
+    if !titles.contains(&entry.title) {
+        return at("title", &format!("no fact has this title, but: {}", titles.join("; ")));
     }
     match (&entry.patch, &entry.no_patch_because) {
         (None, None) => at("id", "needs `patch`, or `no_patch_because` with the reason"),

@@ -17,7 +17,7 @@ const TEXT: &str = r#"
 - id: torn-policy
   scenario: "policy/torn[*]@debian-6.12"
   kernels: ">=6.12"
-  title: t
+  title: 'f: expected e, seen s'
   facts: [{ fact: f, expected: e, seen: s }]
   reproduces: sometimes
   reason: r
@@ -80,7 +80,7 @@ fn two_issues_together_must_say_all_that_was_found() {
 - id: leak
   scenario: '*'
   kernels: '>=5.10'
-  title: 'leak: expected N, seen N'
+  title: 'leak: expected N, seen N more'
   facts: [{ fact: leak, expected: '0', seen: N more }]
   reproduces: sometimes
   reason: r
@@ -94,7 +94,7 @@ fn two_issues_together_must_say_all_that_was_found() {
     let leak = Finding::new("leak", "", "0", "512 more", "r");
     let both = [findings(), vec![leak.clone()]].concat();
     assert_eq!(id(TITLE, &both), Some("eject-flips-zone"));
-    assert_eq!(id("leak: expected N, seen N", &both), Some("leak"));
+    assert_eq!(id("leak: expected N, seen N more", &both), Some("leak"));
     assert_eq!(id("block.state: expected online, seen offline", &both), None, "nobody's title");
     assert_eq!(id(TITLE, &[both[0].clone(), leak]), None, "one of the two is not whole");
     let more = [both, vec![Finding::new("block.state", "memory33", "online", "offline", "r")]].concat();
@@ -134,8 +134,11 @@ fn fixed_is_said_only_of_what_always_reproduces() {
 #[test]
 fn a_pattern_with_brackets_and_a_kernel() {
     let facts = [Finding::new("f", "", "e", "s", "")];
-    assert_eq!(id("policy/torn[x=y]@debian-6.12", "6.12", "t", &facts), Some("torn-policy".into()));
-    assert_eq!(id("policy/torn[x=y]@debian-6.18", "6.18", "t", &facts), None);
+    assert_eq!(
+        id("policy/torn[x=y]@debian-6.12", "6.12", "f: expected e, seen s", &facts),
+        Some("torn-policy".into())
+    );
+    assert_eq!(id("policy/torn[x=y]@debian-6.18", "6.18", "f: expected e, seen s", &facts), None);
 }
 
 /// `(from, to)` is one mistake made in the text.
@@ -163,6 +166,12 @@ fn mistakes_have_their_place() {
             "not a comparison with a kernel version",
         ),
         ("id: torn-policy", "id: eject-flips-zone", "k.yaml:13:7", "eject-flips-zone comes twice"),
+        (
+            "seen: s }]",
+            "seen: other }]",
+            "k.yaml:16:10",
+            "no fact has this title, but: f: expected e, seen other",
+        ),
         ("facts: [{ fact: f, expected: e, seen: s }]", "facts: []", "k.yaml:17:10", "without facts"),
         ("seen: s }]", "seen: s }, { fact: f, expected: e, seen: s }]", "k.yaml:17:10", "a fact comes twice"),
         ("  patch: torn-policy.patch\n", "", "k.yaml:13:7", "needs `patch`, or `no_patch_because`"),
