@@ -1,9 +1,10 @@
 //! Every observable of a state that two guests which went the same way must agree in, as text: for comparing two runs.
 //!
-//! Left out is what differs from boot to boot: free memory and counters of activity, sizes that the kernel tunes
+//! Left out is what differs from boot to boot: free memory (and a share of it, vm.user_reserve_kbytes) and counters of activity, sizes that the kernel tunes
 //! while it runs, where the kernel itself lies (KASLR), and what it takes for a ROM.
 
 use super::snapshot::Snapshot;
+use super::watch::USER_RESERVE;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -51,7 +52,8 @@ pub fn exact(now: &Snapshot) -> BTreeMap<String, String> {
     });
     put("iomem".into(), &regions);
     put("firmware memory map".into(), &now.memmap);
-    now.knobs.iter().for_each(|(path, value)| put(path.clone(), value));
+    let knobs = now.knobs.iter().filter(|(path, _)| *path != USER_RESERVE);
+    knobs.for_each(|(path, value)| put(path.clone(), value));
     put("ACPI slots".into(), &now.acpi);
     put("threads".into(), &now.threads);
     put("not there".into(), &now.absent);
@@ -75,5 +77,20 @@ mod tests {
         let differing: Vec<String> =
             with("System RAM").into_iter().filter(|e| before.get(&e.0) != Some(&e.1)).map(|e| e.0).collect();
         assert_eq!(differing, ["iomem"]);
+    }
+
+    #[test]
+    fn a_share_of_free_memory_is_no_difference_and_a_share_of_all_memory_is() {
+        let mut plain = guest("6.12", "one", 0, "");
+        let differing = |guest: &crate::facts::testing::Guest, before: &BTreeMap<String, String>| {
+            let now = exact(&guest.now()).into_iter().filter(|e| before.get(&e.0) != Some(&e.1));
+            now.map(|e| e.0).collect::<Vec<_>>()
+        };
+        plain.put(USER_RESERVE, Some("14000\n"));
+        let before = exact(&plain.now());
+        plain.put(USER_RESERVE, Some("14012\n"));
+        assert_eq!(differing(&plain, &before), Vec::<String>::new());
+        plain.put("/proc/sys/vm/min_free_kbytes", Some("1\n"));
+        assert_eq!(differing(&plain, &before), ["/proc/sys/vm/min_free_kbytes"]);
     }
 }

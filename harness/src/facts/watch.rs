@@ -39,6 +39,8 @@ pub(crate) const VM_SYSCTLS: [&str; 7] = [
     "overcommit_ratio",
     "overcommit_kbytes",
 ];
+/// A share of the memory that was free when a block last came online.
+pub const USER_RESERVE: &str = "/proc/sys/vm/user_reserve_kbytes";
 /// Attributes of a memory block.
 pub(crate) const BLOCK_FILES: [&str; 6] =
     ["state", "online", "valid_zones", "removable", "phys_index", "phys_device"];

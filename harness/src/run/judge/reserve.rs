@@ -6,8 +6,6 @@
 use super::*;
 use std::ops::RangeInclusive;
 
-/// vm.user_reserve_kbytes.
-const KNOB: &str = "/proc/sys/vm/user_reserve_kbytes";
 /// From here on it is not computed any more, kB.
 const HIGHEST: u64 = 128 << 10;
 /// It is one part of so many of the free memory.
@@ -20,7 +18,7 @@ const RULE: &str =
 
 /// The figure, where the kernel has it.
 pub(super) fn figure(now: &Snapshot) -> Option<u64> {
-    now.knobs.get(KNOB)?.parse().ok()
+    now.knobs.get(facts::USER_RESERVE)?.parse().ok()
 }
 
 /// Free memory that is not on the lists of CPUs, kB: what there is, and from where to where it may have been.
@@ -68,7 +66,7 @@ impl State {
         let actions = settled.uevents.iter().filter(of_block).map(|u| u.action.as_str());
         let moves: Vec<&str> = actions.filter(|a| ["online", "offline"].contains(a)).collect();
         let expected = expected(before, &free, &moves, self.held.is_empty())?;
-        if self.written.contains_key(KNOB) || expected.contains(&seen) {
+        if self.written.contains_key(facts::USER_RESERVE) || expected.contains(&seen) {
             return None;
         }
         let expected = if *expected.start() == *expected.end() {
