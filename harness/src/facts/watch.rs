@@ -23,7 +23,8 @@ pub(crate) const ACPI_HOTPLUG: &str = "/sys/firmware/acpi/hotplug/memory";
 /// The thread that makes huge pages. It is there while they are enabled (mm/khugepaged.c:start_stop_khugepaged): not at boot
 /// with less than 512 MiB (mm/huge_memory.c:hugepage_init), and as a case or user space wants it.
 pub(crate) const HUGE_PAGES: &str = "khugepaged";
-/// Names of the kernel threads whose presence is a fact, by prefix.
+/// Names of the kernel threads that are watched, by prefix. Those of nodes with memory are a fact; `khugepaged` tells which
+/// formula of min_free_kbytes counts.
 pub const THREADS: [&str; 3] = ["kswapd", "kcompactd", HUGE_PAGES];
 
 /// Names of the parameters in [`PARAMETERS`].
