@@ -14,7 +14,7 @@ use super::observation::*;
 use super::plain;
 use crate::case::schema::Attribute;
 use crate::facts::drift::Sample;
-use crate::facts::{self, Raw, Snapshot, expect};
+use crate::facts::{self, MEMORY, Raw, Snapshot, expect};
 use crate::finding::Finding;
 use crate::policy::{self, Block, BlockState, Dimm, Knobs, Layout, Subject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +37,9 @@ pub enum JudgeError {
         "uevents were lost on the way to the agent (ENOBUFS, or a gap in SEQNUM): nothing can be said about them"
     )]
     UeventsLost,
+    /// the agent told the names of files without their permissions
+    #[error("the agent told no permissions of the files in {MEMORY}")]
+    NoModes,
     /// the observations are out of order
     #[error("observation before the boot: {0}")]
     Order(&'static str),
@@ -159,6 +162,9 @@ impl Judge {
         let mut raw = Raw::new();
         raw.apply(&boot.settled.snapshot);
         let base = Snapshot::parse(&raw)?;
+        if base.root_modes.is_empty() {
+            return Err(JudgeError::NoModes);
+        }
         self.context.subject.cpu_nodes = cpu_nodes(&base, &boot.cpu_nodes, &self.context.cmdline);
         let dimms: BTreeMap<String, Dimm> =
             boot.cold_dimms.iter().map(|d| (d.name.clone(), dimm(d, true))).collect();
@@ -297,6 +303,7 @@ fn drift(every: u32, samples: &[BTreeMap<String, i64>]) -> Judged {
 mod tests {
     use super::*;
     use crate::facts::testing::{KERNELS, guest};
+    use wire::Hello;
 
     #[test]
     fn processors_are_on_the_nodes_that_they_were_put_on() {
@@ -313,5 +320,35 @@ mod tests {
             base.masks.clear();
             assert_eq!(cpu_nodes(&base, &nodes(&[0, 1]), ""), nodes(&[0, 1]));
         }
+    }
+
+    #[test]
+    fn a_guest_that_tells_no_permissions_is_not_judged() {
+        let guest = guest("6.12", "one", 0, "");
+        let all = guest.raw.dirs("").map(|(dir, entries)| (dir.to_string(), entries.clone())).collect();
+        let snapshot =
+            wire::Snapshot { changed: all, gone: Vec::new(), threads: guest.raw.threads().to_vec() };
+        let settled = Settled {
+            snapshot,
+            uevents: Vec::new(),
+            uevents_lost: false,
+            devices: Vec::new(),
+            pages: BTreeMap::new(),
+            fresh_on_lru: None,
+        };
+        let hello = Hello {
+            protocol: wire::PROTOCOL,
+            release: "6.12".into(),
+            version: "#1".into(),
+            machine: "x86_64".into(),
+            cmdline: String::new(),
+            uevents: true,
+            page_flags: false,
+            page_size: 4096,
+        };
+        let subject = Subject::usual(guest.version, policy::OnlineType::Online);
+        let mut judge = Judge::new(Context { subject, cmdline: String::new(), uevents: true });
+        let boot = Boot { hello, cold_dimms: Vec::new(), cpu_nodes: [0].into(), settled };
+        assert_eq!(judge.take(&Observation::Boot(Box::new(boot))), Err(JudgeError::NoModes));
     }
 }
