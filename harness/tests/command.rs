@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -116,6 +117,38 @@ fn list_is_sorted_and_shards_are_a_partition() {
     }
     parts.sort();
     assert_eq!(parts, ids);
+}
+
+/// Of an image without its configuration everything is planned that is planned with it, but what needs an option that does
+/// not show, or a module; with the configuration next to it, all but what needs a module.
+#[test]
+fn an_image_alone_is_asked_what_it_was_built_with() {
+    let context = memhp::kernel::Context::new(&|_| ()).unwrap();
+    let packaged = memhp::kernel::resolve(&[KERNEL.to_string()], &context).unwrap().remove(0);
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("mine.img");
+    std::fs::copy(&packaged.image, &image).unwrap();
+    let skipped = |kernel: &str| -> BTreeMap<String, String> {
+        let output = output(&["run", "-k", kernel, "--dry-run"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let lines = text(&output.stdout);
+        let skipped = lines.lines().filter_map(|l| l.strip_prefix("skip ")?.split_once(": "));
+        skipped.map(|(id, why)| (id.split('@').next().unwrap().to_string(), why.to_string())).collect()
+    };
+    let known = skipped(KERNEL);
+    let more = || -> BTreeSet<String> {
+        let all = skipped(image.to_str().unwrap());
+        assert!(known.iter().all(|(id, why)| all.get(id) == Some(why)), "{known:?} {all:?}");
+        all.into_iter().filter(|(id, _)| !known.contains_key(id)).map(|(_, why)| why).collect()
+    };
+    let unknown =
+        |option: &str| format!("needs CONFIG_{option}=y or m, and the kernel's configuration is not known");
+    let want = ["MEMCG", "MEMORY_NOTIFIER_ERROR_INJECT"];
+    assert_eq!(more(), want.map(unknown).into());
+
+    std::fs::copy(packaged.image.with_file_name("config"), dir.path().join("mine.config")).unwrap();
+    let reasons = more();
+    assert!(reasons.iter().all(|why| why.starts_with("module ")), "{reasons:?}");
 }
 
 fn events(dir: &Path) -> Vec<Value> {

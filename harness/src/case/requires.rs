@@ -4,7 +4,8 @@ use super::schema::Case;
 use crate::version::{Version, VersionRange};
 use std::fmt;
 
-/// Looks up a configuration option by its name without `CONFIG_`: `y`, `m`, another value; `n` or `None` when not set.
+/// Looks up a configuration option by its name without `CONFIG_`: `y`, `m`, another value, `n` when not set; `None` when
+/// nobody can say.
 pub type ConfigLookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Why a case does not apply.
@@ -26,7 +27,7 @@ pub enum SkipReason {
         /// value of the option, `n` where it is not set
         has: String,
     },
-    /// the configuration is not at hand, so nobody can say (a probe boot can)
+    /// the configuration is not at hand, and a probe boot, if there was one, did not show it
     #[error("needs CONFIG_{0}, and the kernel's configuration is not known")]
     ConfigUnknown(Need),
     /// the requirement itself cannot be read; loading refuses such cases
@@ -93,8 +94,8 @@ impl fmt::Display for Need {
 
 /// Whether `case` applies to a kernel of this version and configuration.
 ///
-/// Without a configuration a case that needs an option gives [`SkipReason::ConfigUnknown`].
-pub fn applies(case: &Case, version: Version, config: Option<ConfigLookup<'_>>) -> Result<(), SkipReason> {
+/// A case that needs an option of which nobody can say gives [`SkipReason::ConfigUnknown`].
+pub fn applies(case: &Case, version: Version, config: ConfigLookup<'_>) -> Result<(), SkipReason> {
     if let Some(range) = &case.kernel {
         let wanted: VersionRange = range.parse().map_err(|e| SkipReason::Unreadable(format!("{e}")))?;
         if !wanted.contains(version) {
@@ -103,8 +104,7 @@ pub fn applies(case: &Case, version: Version, config: Option<ConfigLookup<'_>>) 
     }
     for need in &case.config {
         let need = Need::parse(need).map_err(SkipReason::Unreadable)?;
-        let Some(config) = config else { return Err(SkipReason::ConfigUnknown(need)) };
-        let has = config(&need.option).unwrap_or_else(|| "n".into());
+        let Some(has) = config(&need.option) else { return Err(SkipReason::ConfigUnknown(need)) };
         if !need.met_by(&has) {
             return Err(SkipReason::Config { wanted: need, has });
         }
@@ -116,20 +116,19 @@ pub fn applies(case: &Case, version: Version, config: Option<ConfigLookup<'_>>) 
 mod tests {
     use super::*;
 
-    fn why(head: &str, version: &str, config: Option<&[(&str, &str)]>) -> Option<String> {
+    fn why(head: &str, version: &str, config: &[(&str, &str)]) -> Option<String> {
         let text = format!("summary: s\norigin: o\n{head}\nsteps: []\n");
         let case: Case = crate::case::yaml::from_str(std::path::Path::new("x.yaml"), &text).unwrap();
-        let lookup = |name: &str| config?.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_string());
-        let config = config.is_some().then_some(&lookup as ConfigLookup<'_>);
-        applies(&case, version.parse().unwrap(), config).err().map(|e| e.to_string())
+        let lookup = |name: &str| config.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_string());
+        applies(&case, version.parse().unwrap(), &lookup).err().map(|e| e.to_string())
     }
 
     #[test]
     fn versions() {
-        assert_eq!(why("", "5.10.223", None), None);
-        assert_eq!(why("kernel: \">=5.15, <6.18\"", "6.12.95+deb13", None), None);
+        assert_eq!(why("", "5.10.223", &[]), None);
+        assert_eq!(why("kernel: \">=5.15, <6.18\"", "6.12.95+deb13", &[]), None);
         assert_eq!(
-            why("kernel: \">=5.15, <6.18\"", "5.10.223", None).unwrap(),
+            why("kernel: \">=5.15, <6.18\"", "5.10.223", &[]).unwrap(),
             "needs a kernel >=5.15, <6.18, this is 5.10.223"
         );
     }
@@ -137,13 +136,14 @@ mod tests {
     #[test]
     fn configuration() {
         let config = [("A", "y"), ("B", "m"), ("C", "n")];
-        let reason = |need: &str| why(&format!("config: [\"{need}\"]"), "6.12", Some(&config));
-        for met in ["A", "B", "A=y", "B=m", "!C", "!D"] {
+        let reason = |need: &str| why(&format!("config: [\"{need}\"]"), "6.12", &config);
+        for met in ["A", "B", "A=y", "B=m", "!C"] {
             assert_eq!(reason(met), None, "{met}");
         }
         for (unmet, message) in [
             ("C", "needs CONFIG_C=y or m, the kernel has n"),
-            ("D", "needs CONFIG_D=y or m, the kernel has n"),
+            ("D", "needs CONFIG_D=y or m, and the kernel's configuration is not known"),
+            ("!D", "needs CONFIG_D=n, and the kernel's configuration is not known"),
             ("A=m", "needs CONFIG_A=m, the kernel has y"),
             ("B=y", "needs CONFIG_B=y, the kernel has m"),
             ("!A", "needs CONFIG_A=n, the kernel has y"),
@@ -151,10 +151,6 @@ mod tests {
         ] {
             assert_eq!(reason(unmet).unwrap(), message);
         }
-        assert_eq!(
-            why("config: [A]", "6.12", None).unwrap(),
-            "needs CONFIG_A=y or m, and the kernel's configuration is not known"
-        );
         assert!(Need::parse("CONFIG_A").is_err() && Need::parse("").is_err() && Need::parse("A=x").is_err());
     }
 }

@@ -271,10 +271,10 @@ fn kernel_of(dir: &Path, host: Option<&Host>) -> Result<(Arc<Kernel>, Subject), 
     let context = kernel::Context::new(&notify).map_err(Failure::kernel)?;
     let kernels = kernel::resolve(&[dir.display().to_string()], &context).map_err(Failure::kernel)?;
     let kernels: Vec<Arc<Kernel>> = kernels.into_iter().map(Arc::new).collect();
-    let subjects = super::subjects::of(&kernels, host)?;
     // A kernel that does not boot shows in its runs.
-    let both = kernels.into_iter().zip(subjects.into_iter().map(|met| met.subject)).next();
-    both.ok_or_else(|| Failure::host(format!("{}: no kernel", dir.display())))
+    let met = super::subjects::of(&kernels, host)?.into_iter().next();
+    met.map(|met| (met.kernel, met.subject))
+        .ok_or_else(|| Failure::host(format!("{}: no kernel", dir.display())))
 }
 
 /// A search goes on by itself where one with the same question was ended.

@@ -162,9 +162,8 @@ impl Live {
         let kernels = [kernel];
         let chosen = sources::scenarios(&args.patterns, &args.sources, &kernels)?;
         let met = super::subjects::of(&kernels, Some(host))?.into_iter().next();
-        let [kernel] = kernels;
         let met = met.ok_or_else(|| Failure::host("no kernel"))?;
-        let kernel = (kernel, met.subject);
+        let kernel = (met.kernel, met.subject);
         let kernels = std::slice::from_ref(&kernel);
         let mut plan = plan::plan(chosen, kernels, &args.sources.append, args.seed);
         plan.iter_mut().for_each(|planned| planned.dead.clone_from(&met.dead));

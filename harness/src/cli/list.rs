@@ -6,15 +6,13 @@ use super::sources;
 use crate::run::plan::{self, Planned};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 /// Lists; nothing is booted, but kernels that are not in the cache are fetched.
 pub fn list(args: &ListArgs) -> Result<String, Failure> {
     let kernels = sources::kernels(&args.sources.kernels, args.sources.kernels_dir.as_deref())?.all;
     let chosen = sources::scenarios(&args.patterns, &args.sources, &kernels)?;
-    let subjects = super::subjects::of(&kernels, None)?;
-    let kernels: Vec<_> =
-        kernels.iter().map(Arc::clone).zip(subjects.into_iter().map(|met| met.subject)).collect();
+    let met = super::subjects::of(&kernels, None)?;
+    let kernels: Vec<_> = met.into_iter().map(|met| (met.kernel, met.subject)).collect();
     let plan = plan::plan(chosen, &kernels, "", 0);
     Ok(match args.format {
         TextOrJson::Text => text(&plan),

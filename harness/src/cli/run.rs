@@ -40,9 +40,8 @@ pub fn run_to(args: &RunArgs, stdout: report::Stdout) -> Result<i32, Failure> {
     prove(args, &mut host, &resolved.all, &mut resolved.notices)?;
     let met = super::subjects::of(&resolved.all, Some(&host))?;
     let dead: BTreeMap<String, _> =
-        resolved.all.iter().zip(&met).filter_map(|(k, m)| Some((k.name.clone(), m.dead.clone()?))).collect();
-    let subjects = met.into_iter().map(|met| met.subject);
-    let kernels: Vec<_> = resolved.all.iter().map(Arc::clone).zip(subjects).collect();
+        met.iter().filter_map(|m| Some((m.kernel.name.clone(), m.dead.clone()?))).collect();
+    let kernels: Vec<_> = met.into_iter().map(|met| (met.kernel, met.subject)).collect();
     let mut plan = plan::plan(chosen, &kernels, &args.sources.append, args.seed);
     plan.iter_mut().for_each(|planned| planned.dead = dead.get(&planned.kernel.name).cloned());
     if let Some((part, of)) = shard {

@@ -1,4 +1,4 @@
-//! What the oracle must know of each kernel: from its configuration, else from a probe boot.
+//! What must be known of each kernel: from its configuration, else from a probe boot.
 
 use super::failure::Failure;
 use super::sources;
@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// A kernel as it was met.
 pub struct Met {
+    /// the kernel; what a probe boot shows of its configuration is in it
+    pub kernel: Arc<Kernel>,
     /// as the oracle sees it
     pub subject: Subject,
     /// it does not boot: none of its scenarios needs to try again
@@ -25,12 +27,15 @@ pub fn of(kernels: &[Arc<Kernel>], host: Option<&Host>) -> Result<Vec<Met>, Fail
 
 fn one(kernel: &Arc<Kernel>, host: Option<&Host>) -> Result<Met, Failure> {
     let usual = || Subject::usual(kernel.version, OnlineType::Offline);
-    let alive = |subject| Met { subject, dead: None };
+    let alive = |kernel: &Arc<Kernel>, subject| Met { kernel: Arc::clone(kernel), subject, dead: None };
     match (sources::subject(kernel), host) {
-        (Some(subject), _) => Ok(alive(subject)),
+        (Some(subject), _) => Ok(alive(kernel, subject)),
         (None, Some(host)) => match probe(host, kernel).map_err(Failure::host)? {
-            Probed::Subject(subject) => Ok(alive(*subject)),
-            Probed::Dead(dead) => Ok(Met { subject: usual(), dead: Some(dead) }),
+            Probed::Subject(subject, config) => {
+                let kernel = Kernel { config: Some(config), ..Kernel::clone(kernel) };
+                Ok(alive(&Arc::new(kernel), *subject))
+            }
+            Probed::Dead(dead) => Ok(Met { dead: Some(dead), ..alive(kernel, usual()) }),
         },
         (None, None) => {
             say!(
@@ -38,7 +43,7 @@ fn one(kernel: &Arc<Kernel>, host: Option<&Host>) -> Result<Met, Failure> {
                 kernel.name,
                 kernel.version
             );
-            Ok(alive(usual()))
+            Ok(alive(kernel, usual()))
         }
     }
 }

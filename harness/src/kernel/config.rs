@@ -47,6 +47,8 @@ pub struct Config {
     arch: Option<String>,
     version: Option<Version>,
     options: BTreeMap<String, String>,
+    /// only what was seen in a guest
+    partial: bool,
 }
 
 /// The text holds no option at all.
@@ -69,6 +71,24 @@ impl Config {
             }
         }
         if config.options.is_empty() { Err(NotAConfig) } else { Ok(config) }
+    }
+
+    /// What a running kernel shows of its configuration: options that are built in, and options that are not. Nothing is
+    /// known of any other.
+    pub fn seen<'a>(options: impl IntoIterator<Item = (&'a str, bool)>) -> Self {
+        let value = |on| if on { "y" } else { "n" }.to_string();
+        let options = options.into_iter().map(|(name, on)| (name.to_string(), value(on))).collect();
+        Self { options, partial: true, ..Self::default() }
+    }
+
+    /// A file's, not one of [`Config::seen`].
+    pub fn is_whole(&self) -> bool {
+        !self.partial
+    }
+
+    /// The option's value, `n` where a whole configuration has no word of it; `None`: not known.
+    pub fn says(&self, name: &str) -> Option<&str> {
+        self.get(name).or((!self.partial).then_some("n"))
     }
 
     /// `y`, `m`, a number or a string without its quotes; `n` where the file says "is not set"; `None` where the
@@ -211,6 +231,15 @@ mod tests {
         assert_eq!(with(both).default_online_type(&v("6.12")), None);
         let none = Config::parse("# CONFIG_MEMORY_HOTPLUG is not set\n").unwrap();
         assert_eq!(none.default_online_type(&v("6.12")), None);
+    }
+
+    #[test]
+    fn what_was_seen_says_nothing_of_the_rest() {
+        let seen = Config::seen([("NUMA", true), ("KSM", false)]);
+        assert_eq!((seen.says("NUMA"), seen.says("KSM"), seen.says("PSI")), (Some("y"), Some("n"), None));
+        let whole = Config::parse(OLD).unwrap();
+        assert_eq!((whole.says("MEMORY_HOTPLUG"), whole.says("PSI")), (Some("y"), Some("n")));
+        assert!(whole.is_whole() && !seen.is_whole());
     }
 
     #[test]

@@ -110,7 +110,10 @@ fn config_files(path: &Path, tree: Option<&Path>, release: &str) -> Vec<PathBuf>
         return vec![tree.join(".config")];
     }
     let dir = path.parent().unwrap_or(Path::new("/"));
-    [format!("config-{release}"), ".config".into(), "config".into()].map(|name| dir.join(name)).into()
+    let own = [path.file_name(), path.file_stem()].into_iter().flatten();
+    let own = own.map(|name| format!("{}.config", name.to_string_lossy()));
+    let shared = [format!("config-{release}"), ".config".into(), "config".into()];
+    own.into_iter().chain(shared).map(|name| dir.join(name)).collect()
 }
 
 fn newer(a: &Path, b: &Path) -> bool {

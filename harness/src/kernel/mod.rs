@@ -116,7 +116,7 @@ pub struct Identity {
     pub sha256: String,
     /// Where it comes from.
     pub origin: Origin,
-    /// Those of [`OPTIONS_THAT_MATTER`] that its configuration knows; `None` where there is no configuration.
+    /// Those of [`OPTIONS_THAT_MATTER`] that its configuration knows; `None` where no whole configuration is known.
     pub config: Option<BTreeMap<String, String>>,
 }
 
@@ -129,7 +129,7 @@ impl Kernel {
             version: self.version,
             sha256: self.sha256.clone(),
             origin: self.origin.clone(),
-            config: self.config.as_ref().map(Config::that_matters),
+            config: self.config.as_ref().filter(|c| c.is_whole()).map(Config::that_matters),
         }
     }
 }

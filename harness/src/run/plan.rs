@@ -2,7 +2,6 @@
 
 use super::boot::Dead;
 use super::host::Host;
-use crate::case::requires::ConfigLookup;
 use crate::case::schema::Step;
 use crate::case::{Chosen, Scenario, applies};
 use crate::image::Part;
@@ -114,9 +113,8 @@ pub fn plan(
 }
 
 fn requirements(scenario: &Scenario, kernel: &Kernel) -> Result<Vec<String>, String> {
-    let lookup = |name: &str| kernel.config.as_ref().and_then(|c| c.get(name).map(str::to_string));
-    let config: Option<ConfigLookup<'_>> = kernel.config.is_some().then_some(&lookup);
-    applies(&scenario.case, kernel.version, config).map_err(|e| e.to_string())?;
+    let lookup = |name: &str| kernel.config.as_ref().and_then(|c| c.says(name).map(str::to_string));
+    applies(&scenario.case, kernel.version, &lookup).map_err(|e| e.to_string())?;
     // What the configuration says is built in needs no file, and an image alone has no list of what is built in.
     let built_in = |name: &str| lookup(&option_of(name)).as_deref() == Some("y");
     let names: Vec<&str> =

@@ -16,10 +16,48 @@ use wire::{Answer, Ask};
 
 /// What a probe boot came to.
 pub enum Probed {
-    /// the kernel as the oracle sees it
-    Subject(Box<Subject>),
+    /// the kernel as the oracle sees it, and the configuration as far as it shows
+    Subject(Box<Subject>, Config),
     /// it does not boot, three times in a row: the kernel's fault
     Dead(Arc<Dead>),
+}
+
+/// An option that shows in what a directory holds.
+struct Sign {
+    option: &'static str,
+    dir: &'static str,
+    name: &'static str,
+    /// the name is there whenever the option is set
+    always: bool,
+}
+
+const fn sign(option: &'static str, dir: &'static str, name: &'static str) -> Sign {
+    Sign { option, dir, name, always: true }
+}
+
+/// Where options show, in 5.10 to 7.x.
+const SIGNS: [Sign; 10] = [
+    // drivers/base/node.c; the second node of the probe's machine is in its SRAT only (arch/x86/mm/numa.c)
+    sign("NUMA", "/sys/devices/system/node", "node0"),
+    sign("ACPI_NUMA", "/sys/devices/system/node", "node1"),
+    // drivers/base/memory.c: memory_root_attrs
+    sign("MEMORY_FAILURE", "/sys/devices/system/memory", "hard_offline_page"),
+    // kernel/sched/psi.c:psi_proc_init; as absent where it is built in and switched off
+    sign("PSI", "/proc", "pressure"),
+    // mm/hugetlb.c, mm/ksm.c, mm/huge_memory.c
+    sign("HUGETLBFS", "/proc/sys/vm", "nr_hugepages"),
+    sign("KSM", "/sys/kernel/mm", "ksm"),
+    sign("TRANSPARENT_HUGEPAGE", "/sys/kernel/mm", "transparent_hugepage"),
+    // lib/dynamic_debug.c:dynamic_debug_init_control
+    sign("DYNAMIC_DEBUG", "/proc", "dynamic_debug"),
+    sign("MHP_MEMMAP_ON_MEMORY", "/sys/module/memory_hotplug/parameters", "memmap_on_memory"),
+    // io_uring/io_uring.c, 6.6 and later
+    Sign { option: "IO_URING", dir: "/proc/sys/kernel", name: "io_uring_disabled", always: false },
+];
+
+/// A machine of two nodes, so that CONFIG_ACPI_NUMA shows.
+fn machine() -> schema::Machine {
+    schema::Machine { nodes: vec!["256M".into(); 2], ..schema::Machine::default() }
 }
 
 /// Boots `kernel` without any parameter that concerns memory and asks it. /proc/config.gz says all; without it the
@@ -34,7 +72,7 @@ pub fn probe(host: &Host, kernel: &Kernel) -> Result<Probed, Trouble> {
         cmdline: spec::PROBE.to_string(),
     };
     let mut spec = || {
-        let machine = spec::machine(&schema::Machine::default(), host).map_err(Trouble::Error)?;
+        let machine = spec::machine(&machine(), host).map_err(Trouble::Error)?;
         let mut spec = Spec::new(host.qemu.clone(), host.accel, machine, Some(boot.clone()));
         let alarm = crate::verdict::Alarm::default();
         spec.alarm = Some(Box::new(move |line| alarm.is_fatal(line)));
@@ -54,7 +92,7 @@ pub fn probe(host: &Host, kernel: &Kernel) -> Result<Probed, Trouble> {
     let _guard = host.watch_over(&vm);
     let asked = Asked { vm: &vm, deadline: Deadline::within(Duration::from_secs(30).mul_f64(host.scale)) };
     let not = |t: Trouble| Trouble::Error(format!("{name}: the probe boot failed: {t}"));
-    asked.subject(kernel).map(|subject| Probed::Subject(Box::new(subject))).map_err(not)
+    asked.met(kernel).map(|(subject, config)| Probed::Subject(Box::new(subject), config)).map_err(not)
 }
 
 /// A probed guest.
@@ -83,15 +121,32 @@ impl Asked<'_> {
         }
     }
 
-    fn exists(&self, path: &str) -> Result<bool, Trouble> {
-        self.ask(Ask::List { path: path.into() }).map(|names| names.is_some())
+    /// What the directory holds; nothing where there is none.
+    fn names(&self, dir: &str) -> Result<Vec<String>, Trouble> {
+        match self.ask(Ask::List { path: dir.into() })? {
+            Some(Answer::Names(names)) => Ok(names),
+            Some(other) => Err(Trouble::Error(format!("{dir}: not a list of names: {other:?}"))),
+            None => Ok(Vec::new()),
+        }
     }
 
-    fn subject(&self, kernel: &Kernel) -> Result<Subject, Trouble> {
+    fn met(&self, kernel: &Kernel) -> Result<(Subject, Config), Trouble> {
         if let Some(Answer::Bytes(base64)) = self.ask(Ask::ReadBytes { path: "/proc/config.gz".into() })? {
             let config = config(&base64).map_err(Trouble::Error)?;
-            return Ok(Subject::from_config(kernel.version, |name| config.get(name)));
+            return Ok((Subject::from_config(kernel.version, |name| config.get(name)), config));
         }
+        let mut seen = Vec::new();
+        for Sign { option, dir, name, always } in SIGNS {
+            let there = self.names(dir)?.iter().any(|n| n == name);
+            if there || always {
+                seen.push((option, there));
+            }
+        }
+        let config = Config::seen(seen);
+        Ok((self.subject(kernel, &config)?, config))
+    }
+
+    fn subject(&self, kernel: &Kernel, config: &Config) -> Result<Subject, Trouble> {
         let auto = self.text("/sys/devices/system/memory/auto_online_blocks")?;
         let none = || Trouble::Error("it is without memory hotplug (no auto_online_blocks)".into());
         let auto = auto.ok_or_else(none)?;
@@ -102,13 +157,10 @@ impl Asked<'_> {
         let order =
             order.and_then(|t| t.lines().next()?.strip_prefix("Page block order: ")?.trim().parse().ok());
         Ok(Subject {
-            numa: self.exists("/sys/devices/system/node/node0")?,
-            hotremove: self.exists("/sys/devices/system/memory/memory0")?
-                && self.text("/sys/devices/system/memory/memory0/valid_zones")?.is_some(),
-            acpi_hotplug_memory: self.exists("/sys/firmware/acpi/hotplug/memory")?,
-            memmap_on_memory_built: self
-                .text("/sys/module/memory_hotplug/parameters/memmap_on_memory")?
-                .is_some(),
+            numa: config.is_y("NUMA"),
+            hotremove: self.text("/sys/devices/system/memory/memory0/valid_zones")?.is_some(),
+            acpi_hotplug_memory: !self.names("/sys/firmware/acpi/hotplug/memory")?.is_empty(),
+            memmap_on_memory_built: config.is_y("MHP_MEMMAP_ON_MEMORY"),
             pageblock_pages: order.map_or(usual.pageblock_pages, |order: u32| 1 << order.min(20)),
             ..usual
         })
