@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// the whole corpus for each mutant, not just up to the first failure
     #[arg(long)]
     all_failures: bool,
+    /// of each mutant only the scenarios that its `first` names: quick, but what survives them may be caught by others
+    #[arg(long)]
+    first_only: bool,
 }
 
 /// One defect.
@@ -57,7 +60,7 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     }
     let (mut killed, mut rest) = (0, Vec::new());
     for (name, mutant) in &mutants {
-        match work.kept(name, args.resume).map_or_else(|| work.mutant(name, mutant, args.all_failures), Ok) {
+        match work.kept(name, args.resume).map_or_else(|| work.mutant(name, mutant, args), Ok) {
             Ok(Some(how)) => {
                 killed += 1;
                 println!("killed\t{name}\t{}\t{how}", mutant.area);
@@ -153,7 +156,7 @@ impl Work<'_> {
     }
 
     /// Applies the edit, builds, takes the edit back, judges.
-    fn mutant(&self, name: &str, mutant: &Mutant, all: bool) -> Result<Option<String>> {
+    fn mutant(&self, name: &str, mutant: &Mutant, args: &Args) -> Result<Option<String>> {
         let path = self.tree().join(&mutant.file);
         let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         let places = text.matches(&mutant.find).count();
@@ -166,9 +169,14 @@ impl Work<'_> {
         let _whole = Restore { path: &path, text: &text };
         std::fs::write(&path, text.replacen(&mutant.find, &mutant.replace, 1))?;
         let build = self.build().with_context(|| format!("ci/mutants/{name}.yaml"))?;
+        let all = args.all_failures;
         let found =
             if mutant.first.is_empty() { None } else { self.judge(name, &build, &mutant.first, all)? };
-        if found.is_some() && !all { Ok(found) } else { self.judge(name, &build, &[], all) }
+        if args.first_only || (found.is_some() && !all) {
+            Ok(found)
+        } else {
+            self.judge(name, &build, &[], all)
+        }
     }
 
     /// `None`: the kernel passes; else the scenario that failed, and its message.

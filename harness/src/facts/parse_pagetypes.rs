@@ -23,6 +23,10 @@ pub struct PageTypes {
 pub struct FreePages {
     /// at least so many
     pub pages: u64,
+    /// those of them in pieces of the largest order
+    pub in_largest: u64,
+    /// pages of such a piece
+    pub largest: u64,
     /// the kernel stopped counting a list at 100000 (`>100000`)
     pub at_least: bool,
 }
@@ -89,7 +93,9 @@ fn free_pages(line: &Line<'_>, counts: &[&str]) -> Result<FreePages, FactError> 
     for (order, count) in counts.iter().enumerate() {
         let number = count.strip_prefix('>').unwrap_or(count);
         free.at_least |= number.len() != count.len();
-        free.pages += line.number(number)? << order;
+        free.in_largest = line.number(number)? << order;
+        free.largest = 1 << order;
+        free.pages += free.in_largest;
     }
     match counts {
         [] => Err(line.shape("no orders")),
@@ -113,8 +119,12 @@ mod tests {
         let types = parse("/p", TEXT).unwrap();
         let dma = (0, "DMA".to_string());
         assert_eq!(types.pageblock_pages, 512);
-        assert_eq!(types.free[&dma]["Unmovable"], FreePages { pages: 5, at_least: false });
-        assert_eq!(types.free[&dma]["Movable"], FreePages { pages: 100_002, at_least: true });
+        assert_eq!(
+            types.free[&dma]["Unmovable"],
+            FreePages { pages: 5, in_largest: 4, largest: 2, at_least: false }
+        );
+        let movable = FreePages { pages: 100_002, in_largest: 2, largest: 2, at_least: true };
+        assert_eq!(types.free[&dma]["Movable"], movable);
         assert_eq!(types.blocks[&dma]["Movable"], 7);
     }
 

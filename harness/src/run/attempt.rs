@@ -191,7 +191,7 @@ fn steps(
     let prepared = if fork_of.is_some() { Ok(()) } else { prepare(engine.guest.vm(), host, planned) };
     let at_boot = engine.guest.vm().console().text().len();
     let mut result = prepared
-        .and_then(|()| engine.boot(hello, planned.cold_dimms(), planned.cpu_nodes()))
+        .and_then(|()| engine.boot(hello, planned.cold_dimms(), (planned.cpu_nodes(), planned.nodes())))
         .and_then(|()| planned.scenario.case.udev.as_ref().map_or(Ok(()), |u| engine.user_space_begins(u)))
         .and_then(|()| engine.steps(&planned.scenario.case.steps))
         .and_then(|()| engine.finish());

@@ -108,8 +108,11 @@ pub struct Boot {
     pub hello: Hello,
     /// DIMMs on QEMU's command line
     pub cold_dimms: Vec<Device>,
-    /// NUMA nodes that QEMU was told to put processors on
+    /// the kernel's NUMA nodes that QEMU was told to put processors on
     pub cpu_nodes: BTreeSet<u32>,
+    /// the kernel's node of each of QEMU's; the same numbers where the record is older than cases in which they differ
+    #[serde(default)]
+    pub nodes: Vec<u32>,
     /// state
     pub settled: Settled,
 }

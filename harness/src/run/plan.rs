@@ -8,7 +8,7 @@ use crate::image::Part;
 use crate::kernel::Kernel;
 use crate::policy::Subject;
 use crate::verdict::Provokes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A scenario on a kernel.
@@ -48,10 +48,22 @@ impl Planned {
         self.scenario.case.machine.dimms.iter().map(|d| d.dimm.clone()).collect()
     }
 
-    /// NUMA nodes with processors: the first, where the case does not say ([`spec::machine`](super::spec::machine)).
+    /// Proximity domains with processors: the first, where the case does not say
+    /// ([`spec::machine`](super::spec::machine)).
+    fn cpu_domains(&self) -> Vec<u32> {
+        let domains = &self.scenario.case.machine.cpu_nodes;
+        if domains.is_empty() { vec![0] } else { domains.clone() }
+    }
+
+    /// The kernel's node of each proximity domain, which is QEMU's node.
+    pub fn nodes(&self) -> Vec<u32> {
+        nodes(&self.cpu_domains(), &self.scenario.case.machine.nodes)
+    }
+
+    /// The kernel's nodes with processors.
     pub fn cpu_nodes(&self) -> BTreeSet<u32> {
-        let nodes = &self.scenario.case.machine.cpu_nodes;
-        if nodes.is_empty() { BTreeSet::from([0]) } else { nodes.iter().copied().collect() }
+        let nodes = self.nodes();
+        self.cpu_domains().into_iter().filter_map(|domain| nodes.get(domain as usize).copied()).collect()
     }
 
     /// Parts of user space that its guest needs.
@@ -66,6 +78,22 @@ impl Planned {
     pub fn repeat_line(&self, host: &Host) -> String {
         format!("memhp run{} '{}'", host.repeat_options, self.again)
     }
+}
+
+/// The kernel's node of each proximity domain, given the domains of the processors, and the memory of each.
+///
+/// A domain becomes the next node where the SRAT first names it (drivers/acpi/numa/srat.c:acpi_map_pxm_to_node): processors
+/// come first, then memory, and last the area of hot-plugged memory, which is in the last domain (QEMU
+/// hw/i386/acpi-build.c:build_srat).
+fn nodes(of_processors: &[u32], memory: &[String]) -> Vec<u32> {
+    let count = memory.len().max(1) as u32;
+    let with_memory = (0..count).zip(memory).filter(|(_, memory)| *memory != "0").map(|(domain, _)| domain);
+    let mut nodes = BTreeMap::new();
+    for domain in of_processors.iter().copied().chain(with_memory).chain([count - 1]).chain(0..count) {
+        let next = nodes.len() as u32;
+        nodes.entry(domain).or_insert(next);
+    }
+    nodes.into_values().collect()
 }
 
 /// Does one of these steps start stress-ng?
@@ -144,4 +172,22 @@ pub fn shard(plan: Vec<Planned>, part: usize, of: usize) -> Vec<Planned> {
 /// FNV-1a (Fowler, Noll, Vo), 64 bits.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_become_nodes_as_the_srat_names_them() {
+        let nodes = |cpus: &[u32], memory: &[&str]| {
+            nodes(cpus, &memory.iter().map(|m| (*m).to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(nodes(&[0], &[]), [0]);
+        assert_eq!(nodes(&[0, 0], &["512M", "0"]), [0, 1]);
+        assert_eq!(nodes(&[1, 1], &["256M", "256M"]), [1, 0]);
+        assert_eq!(nodes(&[2, 0], &["256M", "0", "256M"]), [1, 2, 0]);
+        // the area of hot-plugged memory names the last, before anybody names the second
+        assert_eq!(nodes(&[0], &["512M", "0", "0"]), [0, 2, 1]);
+    }
 }

@@ -3,6 +3,7 @@
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::process::Pid;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -70,6 +71,19 @@ pub(crate) fn interrupt_thread(tid: i32) -> Result<(), Errno> {
     // SAFETY: tgkill takes numbers only.
     let rc = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, INTERRUPT) };
     if rc == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Another process like this one, which does `work`, ends with the status that this gives, and does nothing else.
+pub(crate) fn fork(work: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    // SAFETY: whoever holds memory has one thread, so that the child may do all that the parent may.
+    match unsafe { libc::fork() } {
+        0 => {
+            let status = work();
+            // SAFETY: takes a number; what the parent has open or buffered is none of the child's business.
+            unsafe { libc::_exit(status) }
+        }
+        pid => Pid::from_raw(pid.max(0)).ok_or_else(last_errno),
+    }
 }
 
 /// Makes the allocator keep what it has: one arena, nothing mapped apart, nothing given back to the kernel.

@@ -170,10 +170,14 @@ pub enum HoldKind {
     Thp,
     /// pages of hugetlbfs (2 MiB), taken from the kernel's pool, which is made larger for them
     Hugetlb,
+    /// pages of hugetlbfs (2 MiB) that are promised out of the kernel's pool, and taken when they are looked at
+    Reserved,
     /// private anonymous pages that pipes refer to: movable, but not while they are held
     Spliced,
     /// private anonymous pages that io_uring has pinned for long: outside of ZONE_MOVABLE, since 5.13
     Registered,
+    /// private anonymous pages that a second process shares until one of the two writes (fork): movable
+    Forked,
     /// private anonymous pages of which two each are alike, held when the kernel's page merging has been through: movable
     Mergeable,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Hold {
     /// its name
     pub name: String,
-    /// anonymous, mlocked, tmpfs, slab, page-tables, pipe, huge, hugetlb, mergeable, spliced, registered
+    /// anonymous, mlocked, tmpfs, slab, page-tables, pipe, huge, hugetlb, reserved, forked, mergeable, spliced, registered
     pub kind: HoldKind,
     /// how much: `200M`, a share of MemFree at that moment (`60%`), or all of it but some (`free-40M`; `available-40M`)
     pub size: String,
@@ -47,10 +47,15 @@ pub enum HoldKind {
     Huge,
     /// pages of hugetlbfs, which the kernel makes for it
     Hugetlb,
+    /// pages that hugetlbfs promises out of its pool (/proc/sys/vm/nr_hugepages) and that are taken at the end only
+    Reserved,
     /// private anonymous pages that a pipe refers to: an offline that meets them goes on until it is interrupted
     Spliced,
     /// private anonymous pages, registered with io_uring: pinned for long, and therefore moved out of ZONE_MOVABLE since 5.13
     Registered,
+    /// private anonymous pages that a second process shares until one of the two writes (fork); at the end both look at them
+    /// while one writes, so that as much again is needed
+    Forked,
     /// private anonymous pages, merged (switch it on first: /sys/kernel/mm/ksm/run)
     Mergeable,
 }

@@ -1,6 +1,7 @@
 //! /proc/pagetypeinfo: nothing is left isolated, the Movable zone holds movable pageblocks only, every pageblock of a
-//! zone is counted.
+//! zone is counted, free memory is in the largest pieces.
 
+use super::super::parse_pagetypes::FreePages;
 use super::zones::{expected, joined, left_early};
 use super::{Scene, expect_eq, join, zone_subject};
 use crate::finding::Finding;
@@ -10,6 +11,8 @@ use std::collections::BTreeMap;
 const ISOLATE: &str = "mm/page_isolation.c:undo_isolate_page_range: nothing stays isolated";
 const MOVABLE: &str = "mm/memory_hotplug.c: pageblocks of ZONE_MOVABLE are MIGRATE_MOVABLE, those of a block's own memmap MIGRATE_UNMOVABLE";
 const COUNT: &str = "mm/vmstat.c:pagetypeinfo_showblockcount_print: online pageblocks of the zone";
+
+const PIECES: &str = "mm/page_alloc.c:__free_one_page merges free buddies up to the largest order, as mm/page_isolation.c:unset_migratetype_isolate does for what was isolated";
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (Some(base), Some(now)) = (&scene.base.snapshot.pagetypes, &scene.now.pagetypes) else { return };
@@ -27,6 +30,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         if let Some(zone) = Zone::parse(name) {
             let before = base.blocks.get(&(*node, name.clone()));
             check_counts(scene, (*node, zone), counts, before, findings);
+            check_pieces(scene, (*node, zone), findings);
         }
     }
 }
@@ -64,5 +68,60 @@ fn check_counts(
         let mut expected = before.map_or([0, 0], kinds);
         expected[0] = (expected[0] + own(scene.layout, &joined_now)).saturating_sub(own(base, &joined_then));
         expect_eq(findings, "pagetypes.movable", &subject, join(expected), join(kinds(counts)), MOVABLE);
+    }
+}
+
+fn check_pieces(scene: &Scene<'_>, key: (u32, Zone), findings: &mut Vec<Finding>) {
+    let named = (key.0, key.1.name().to_string());
+    let lists = scene.now.pagetypes.as_ref().and_then(|types| types.free.get(&named));
+    let (Some(zone), Some(lists)) = (scene.now.zoneinfo.zones.get(&named), lists) else { return };
+    let free = zone.counters.get("free") == Some(&zone.managed);
+    let early = scene.base.layout.early.get(&key).is_some_and(|early| early.present > 0);
+    if early || !free {
+        return;
+    }
+    let joined = joined(scene.layout, scene.base.layout, key);
+    let blocks = joined.iter().filter_map(|number| scene.layout.blocks.get(number));
+    let own_memmaps: Vec<u64> = blocks.map(|b| b.vmemmap_pages).collect();
+    if let Some((expected, seen)) = pieces(zone.managed, lists, scene.layout.block_pages(), &own_memmaps) {
+        let subject = zone_subject(key.0, key.1.name());
+        expect_eq(findings, "pagetypes.largest", &subject, expected, seen, PIECES);
+    }
+}
+
+/// Pages that must be in pieces of the largest order and pages that are, in a zone of whole blocks whose pages are all free:
+/// all, but for what is left over beside a block's own memory map. `None` where a page is not on the lists.
+fn pieces(
+    managed: u64,
+    lists: &BTreeMap<String, FreePages>,
+    block: u64,
+    own_memmaps: &[u64],
+) -> Option<(u64, u64)> {
+    let largest = lists.values().map(|l| l.largest).max()?;
+    if lists.values().map(|l| l.pages).sum::<u64>() != managed || !block.is_multiple_of(largest) {
+        return None;
+    }
+    let expected = own_memmaps.iter().map(|own| (block - own) / largest * largest).sum();
+    Some((expected, lists.values().map(|l| l.in_largest).sum()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_memory_in_small_pieces() {
+        let list = |pages, in_largest| FreePages { pages, in_largest, largest: 1024, at_least: false };
+        let of = |unmovable, movable, managed, own: &[u64]| {
+            let lists = [("Unmovable".to_string(), unmovable), ("Movable".to_string(), movable)];
+            pieces(managed, &lists.into(), 32768, own)
+        };
+        let none = list(0, 0);
+        assert_eq!(of(none, list(65536, 65536), 65536, &[0, 0]), Some((65536, 65536)));
+        assert_eq!(of(none, list(65536, 64512), 65536, &[0, 0]), Some((65536, 64512)));
+        assert_eq!(of(list(1024, 1024), list(64512, 64512), 65536, &[0, 0]), Some((65536, 65536)));
+        // 512 pages of a block are its own memory map, and so many more are half a piece
+        assert_eq!(of(list(512, 0), list(31744, 31744), 32256, &[512]), Some((31744, 31744)));
+        assert_eq!(of(none, list(65535, 64512), 65536, &[0, 0]), None);
     }
 }

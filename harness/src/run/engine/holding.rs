@@ -175,6 +175,8 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::Hugetlb => wire::HoldKind::Hugetlb,
         schema::HoldKind::Spliced => wire::HoldKind::Spliced,
         schema::HoldKind::Registered => wire::HoldKind::Registered,
+        schema::HoldKind::Forked => wire::HoldKind::Forked,
+        schema::HoldKind::Reserved => wire::HoldKind::Reserved,
         schema::HoldKind::Mergeable => wire::HoldKind::Mergeable,
     }
 }

@@ -130,12 +130,12 @@ impl<'a> Engine<'a> {
         &mut self,
         hello: wire::Hello,
         cold: Vec<String>,
-        cpu_nodes: BTreeSet<u32>,
+        (cpu_nodes, nodes): (BTreeSet<u32>, Vec<u32>),
     ) -> Result<(), Trouble> {
         self.times.tie(self.guest.tie(self.deadline(None)?)?);
         let settled = self.read_state()?;
         let cold_dimms = settled.devices.iter().filter(|d| cold.contains(&d.name)).cloned().collect();
-        self.observe(Observation::Boot(Box::new(Boot { hello, cold_dimms, cpu_nodes, settled })))?;
+        self.observe(Observation::Boot(Box::new(Boot { hello, cold_dimms, cpu_nodes, nodes, settled })))?;
         self.settle()
     }
 

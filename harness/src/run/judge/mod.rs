@@ -77,6 +77,8 @@ pub struct Judge {
 #[derive(Debug)]
 struct State {
     raw: Raw,
+    /// the kernel's node of each of QEMU's
+    nodes: Vec<u32>,
     base: Snapshot,
     base_layout: Layout,
     now: Snapshot,
@@ -166,11 +168,13 @@ impl Judge {
             return Err(JudgeError::NoModes);
         }
         self.context.subject.cpu_nodes = cpu_nodes(&base, &boot.cpu_nodes, &self.context.cmdline);
+        let nodes = nodes(&base, &boot.nodes);
         let dimms: BTreeMap<String, Dimm> =
-            boot.cold_dimms.iter().map(|d| (d.name.clone(), dimm(d, true))).collect();
+            boot.cold_dimms.iter().map(|d| (d.name.clone(), dimm(d, true, &nodes))).collect();
         let (base_layout, layout) = model(&base, &dimms, &knobs, &self.context.subject)?;
         let mut state = State {
             raw,
+            nodes,
             now: base.clone(),
             base,
             base_layout,
@@ -289,8 +293,16 @@ fn model(
     Ok((seen, layout))
 }
 
-fn dimm(device: &Device, cold: bool) -> Dimm {
-    Dimm { addr: device.addr, size: device.size, slot: device.slot, node: device.node, cold }
+/// The kernel's node of each of QEMU's: all are its only one where it does not read the machine's nodes (numa=off).
+fn nodes(base: &Snapshot, told: &[u32]) -> Vec<u32> {
+    let knows =
+        base.masks.get("possible").is_none_or(|possible| told.iter().all(|node| possible.contains(node)));
+    if knows { told.to_vec() } else { vec![0; told.len()] }
+}
+
+fn dimm(device: &Device, cold: bool, nodes: &[u32]) -> Dimm {
+    let node = nodes.get(device.node as usize).copied().unwrap_or(device.node);
+    Dimm { addr: device.addr, size: device.size, slot: device.slot, node, cold }
 }
 
 /// Leaks that samples of many rounds show.
@@ -348,7 +360,7 @@ mod tests {
         };
         let subject = Subject::usual(guest.version, policy::OnlineType::Online);
         let mut judge = Judge::new(Context { subject, cmdline: String::new(), uevents: true });
-        let boot = Boot { hello, cold_dimms: Vec::new(), cpu_nodes: [0].into(), settled };
+        let boot = Boot { hello, cold_dimms: Vec::new(), cpu_nodes: [0].into(), nodes: vec![0], settled };
         assert_eq!(judge.take(&Observation::Boot(Box::new(boot))), Err(JudgeError::NoModes));
     }
 }

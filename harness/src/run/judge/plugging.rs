@@ -13,7 +13,7 @@ impl State {
             return Ok(vec![finding]);
         }
         let Some(device) = &plug.device else { return Ok(Vec::new()) };
-        let dimm = dimm(device, false);
+        let dimm = dimm(device, false, &self.nodes);
         if plug.race {
             self.racing.insert(plug.dimm.clone(), dimm);
             return Ok(Vec::new());

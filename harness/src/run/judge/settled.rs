@@ -3,8 +3,8 @@
 use super::*;
 
 /// Facts about free memory that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 4] =
-    ["meminfo.MemAvailable", "zone.free_lists", "drift.unaccounted", "node.lru"];
+const ONE_AFTER_ANOTHER: [&str; 5] =
+    ["meminfo.MemAvailable", "zone.free_lists", "drift.unaccounted", "node.lru", "pagetypes.largest"];
 /// Readings in a row in which such a fact must be wrong.
 const READINGS: u32 = 3;
 
@@ -96,7 +96,8 @@ impl State {
             format!("{name} at {:#x}, {:#x} bytes, slot {}, node {}", d.addr, d.size, d.slot, d.node)
         };
         let mut expected: Vec<String> = self.layout.dimms.iter().map(|(n, d)| show(n, d)).collect();
-        let mut seen: Vec<String> = devices.iter().map(|d| show(&d.name, &dimm(d, false))).collect();
+        let mut seen: Vec<String> =
+            devices.iter().map(|d| show(&d.name, &dimm(d, false, &self.nodes))).collect();
         expected.sort();
         seen.sort();
         if expected == seen {

@@ -3,11 +3,13 @@
 //! It takes the memory, says how much that was, and then does as it is told on its standard input. It is the one to
 //! be killed when memory runs out; nothing it holds outlives it.
 
+mod forked;
 mod merged;
 mod pages;
 mod pattern;
 mod pipes;
 mod referred;
+mod reserved;
 mod slab;
 mod tables;
 
@@ -63,6 +65,8 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
                 | HoldKind::Mergeable
                 | HoldKind::Spliced
                 | HoldKind::Registered
+                | HoldKind::Forked
+                | HoldKind::Reserved
         )
     {
         return Err(failed("memory of this kind cannot be kept busy")(Errno::INVAL));
@@ -72,6 +76,8 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
         HoldKind::Mlocked => Box::new(pages::Pages::anonymous(what, true)?),
         HoldKind::Spliced => Box::new(referred::Referred::by_pipes(what)?),
         HoldKind::Registered => Box::new(referred::Referred::by_ring(what)?),
+        HoldKind::Forked => Box::new(forked::Forked::take(what)?),
+        HoldKind::Reserved => Box::new(reserved::Reserved::take(what)?),
         HoldKind::Mergeable => Box::new(merged::take(what)?),
         HoldKind::Tmpfs => Box::new(pages::Pages::tmpfs(what)?),
         HoldKind::Slab => Box::new(slab::Slab::take(what)?),

@@ -35,6 +35,8 @@ pub(crate) struct Pages {
     rounds: Rounds,
     /// pages that have the same content
     alike: u64,
+    /// what is mapped, where it is a file's
+    file: Option<File>,
     /// pages found wrong when their turn to be rewritten came
     spoiled: u64,
 }
@@ -75,6 +77,13 @@ impl Pages {
         std::fs::write(path, pages).map_err(io_failed(format_args!("write {path}")))?;
         let held = Self::filled(Region::hugetlb(bytes).map_err(failed("mmap of hugetlb"))?, bytes, what);
         Ok(held)
+    }
+
+    /// Pages of hugetlbfs out of the pool as it is, none of them taken yet.
+    pub(super) fn of_the_pool(what: &Hold) -> Result<Self, Failure> {
+        let bytes = whole_huge_pages(what.bytes)?;
+        let region = Region::hugetlb(bytes).map_err(failed("mmap of hugetlb"))?;
+        Ok(Self::new(region, bytes / page_size(), what))
     }
 
     fn filled(region: Region, bytes: usize, what: &Hold) -> Self {
@@ -127,17 +136,60 @@ impl Pages {
             written.map_err(io_failed(format_args!("write page {number} of {pages} to tmpfs")))?;
         }
         let region = Region::file(&file, pages * page_size()).map_err(failed("mmap"))?;
-        Ok(Self::new(region, pages, what))
+        Ok(Self { file: Some(file), ..Self::new(region, pages, what) })
     }
 
     fn new(region: Region, pages: usize, what: &Hold) -> Self {
         let (pattern, rounds) = (Pattern::new(what.seed), Rounds::default());
-        Self { region, pages: pages as u64, pattern, rounds, alike: 1, spoiled: 0 }
+        Self { region, pages: pages as u64, pattern, rounds, alike: 1, file: None, spoiled: 0 }
     }
 
     /// The mapping.
     pub(super) fn region(&self) -> &Region {
         &self.region
+    }
+
+    /// Writes all pages anew, in another round.
+    pub(super) fn rewrite(&mut self) {
+        while self.rounds.next().0 != 0 {
+            self.rewrite_next();
+        }
+        for _ in 0..self.pages {
+            self.rewrite_next();
+        }
+    }
+
+    /// Nothing was in the pages before they were written.
+    pub(super) fn forget_spoiled(&mut self) {
+        self.spoiled = 0;
+    }
+
+    fn rewrite_next(&mut self) {
+        let (number, round) = self.rounds.next();
+        let pattern = self.pattern;
+        let intact = pattern.holds(self.page(number), number, self.rounds.of(number));
+        self.spoiled += u64::from(!intact);
+        pattern.fill(self.page_mut(number), number, round);
+        self.rounds.step(self.pages);
+    }
+
+    /// Does this content belong to the page?
+    pub(super) fn is_of(&self, content: &[u8], number: u64) -> bool {
+        let words: Vec<u64> = content.chunks_exact(8).filter_map(word).collect();
+        self.pattern.holds(&words, number / self.alike, self.rounds.of(number))
+    }
+
+    /// Pages that read(2) gives otherwise than they were written: it asks the page cache whether a page is up to date, which
+    /// a mapping that is there does not.
+    fn misread(&self) -> Result<u64, Failure> {
+        let Some(file) = &self.file else { return Ok(0) };
+        let (mut content, mut wrong) = (vec![0u8; page_size()], 0);
+        for number in 0..self.pages {
+            let read = file.read_exact_at(&mut content, number * page_size() as u64);
+            read.map_err(io_failed(format_args!("read page {number} of a file on tmpfs")))?;
+            wrong += u64::from(!self.is_of(&content, number));
+        }
+        Ok(wrong)
     }
 
     fn page(&self, number: u64) -> &[u64] {
@@ -165,7 +217,8 @@ impl Held for Pages {
             self.pattern.holds(self.page(*number), *number / self.alike, self.rounds.of(*number))
         };
         let wrong = (0..self.pages).filter(|number| !intact(number)).count();
-        Ok((self.pages, wrong as u64 + self.spoiled))
+        let wrong = (wrong as u64).max(self.misread()?);
+        Ok((self.pages, wrong + self.spoiled))
     }
 
     fn frames(&mut self) -> Result<Vec<(u64, u64)>, Failure> {
@@ -179,15 +232,15 @@ impl Held for Pages {
 
     fn rewrite_some(&mut self) -> Result<(), Failure> {
         for _ in 0..BUSY_CHUNK {
-            let (number, round) = self.rounds.next();
-            let pattern = self.pattern;
-            let intact = pattern.holds(self.page(number), number, self.rounds.of(number));
-            self.spoiled += u64::from(!intact);
-            pattern.fill(self.page_mut(number), number, round);
-            self.rounds.step(self.pages);
+            self.rewrite_next();
         }
         Ok(())
     }
+}
+
+/// Eight bytes as the number that they are in memory.
+pub(super) fn word(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_ne_bytes)
 }
 
 /// When so many bytes may have been taken, `pace` in a second.

@@ -1,5 +1,6 @@
 //! Data pages of pipes.
 
+use super::pages::word;
 use super::pattern::{Pattern, Rounds};
 use super::{Held, page_size, whole_pages};
 use crate::outbox::{failed, refused};
@@ -67,15 +68,6 @@ impl Pipes {
         }
     }
 
-    /// Reads a page from `from` into `self.page`.
-    fn get(page: &mut [u8], from: &OwnedFd) -> Result<(), Failure> {
-        match rustix::io::read(from, &mut *page) {
-            Ok(n) if n == page.len() => Ok(()),
-            Ok(n) => Err(refused(format!("a pipe gave {n} bytes of a page"))),
-            Err(e) => Err(failed("read from a pipe")(e)),
-        }
-    }
-
     /// Is what was read page `number`?
     fn intact(&self, number: u64) -> bool {
         let words: Vec<u64> = self.page.chunks_exact(8).filter_map(word).collect();
@@ -103,6 +95,25 @@ impl Pipe {
         fcntl_setpipe_size(&write, bytes).map_err(failed(format_args!("F_SETPIPE_SZ {bytes}")))?;
         Ok(Self { read, write })
     }
+
+    /// Has `mirror` refer to what this one holds, which stays.
+    pub(super) fn show(&self, mirror: &Self, bytes: usize) -> Result<(), Failure> {
+        match tee(&self.read, &mirror.write, bytes, SpliceFlags::NONBLOCK) {
+            Ok(n) if n == bytes => Ok(()),
+            Ok(n) => Err(refused(format!("a pipe holds {n} bytes of {bytes}"))),
+            Err(Errno::AGAIN) => Err(refused("a pipe is empty")),
+            Err(e) => Err(failed("tee")(e)),
+        }
+    }
+
+    /// Takes a page out.
+    pub(super) fn get(&self, page: &mut [u8]) -> Result<(), Failure> {
+        match rustix::io::read(&self.read, &mut *page) {
+            Ok(n) if n == page.len() => Ok(()),
+            Ok(n) => Err(refused(format!("a pipe gave {n} bytes of a page"))),
+            Err(e) => Err(failed("read from a pipe")(e)),
+        }
+    }
 }
 
 impl Held for Pipes {
@@ -124,15 +135,9 @@ impl Held for Pipes {
             // The oldest page comes first; a rewriter in the middle of this pipe has moved the order round.
             let (cursor, _) = self.rounds.next();
             let turned = if (first..first + count).contains(&cursor) { cursor - first } else { 0 };
-            let bytes = count as usize * page_size();
-            match tee(&self.pipes[at].read, &mirror.write, bytes, SpliceFlags::NONBLOCK) {
-                Ok(n) if n == bytes => {}
-                Ok(n) => return Err(refused(format!("pipe {at} holds {n} bytes of {bytes}"))),
-                Err(Errno::AGAIN) => return Err(refused(format!("pipe {at} is empty"))),
-                Err(e) => return Err(failed("tee")(e)),
-            }
+            self.pipes[at].show(&mirror, count as usize * page_size())?;
             for n in 0..count {
-                Self::get(&mut self.page, &mirror.read)?;
+                mirror.get(&mut self.page)?;
                 wrong += u64::from(!self.intact(first + (turned + n) % count));
             }
         }
@@ -147,15 +152,11 @@ impl Held for Pipes {
     fn rewrite_some(&mut self) -> Result<(), Failure> {
         for _ in 0..PER_PIPE {
             let (number, round) = self.rounds.next();
-            Self::get(&mut self.page, &self.pipes[number as usize / PER_PIPE].read)?;
+            self.pipes[number as usize / PER_PIPE].get(&mut self.page)?;
             self.spoiled += u64::from(!self.intact(number));
             self.put(number, round)?;
             self.rounds.step(self.pages);
         }
         Ok(())
     }
-}
-
-fn word(bytes: &[u8]) -> Option<u64> {
-    bytes.try_into().ok().map(u64::from_ne_bytes)
 }

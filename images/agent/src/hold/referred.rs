@@ -10,7 +10,36 @@ use wire::{Failure, Hold};
 /// Anonymous pages, and what refers to them.
 pub(crate) struct Referred<R> {
     pages: Pages,
-    _by: R,
+    by: R,
+}
+
+/// What refers to pages.
+pub(crate) trait Refers {
+    /// Pages in which it does not see what their process has written last.
+    fn misses(&self, pages: &Pages) -> Result<u64, Failure>;
+}
+
+impl Refers for Vec<Pipe> {
+    fn misses(&self, pages: &Pages) -> Result<u64, Failure> {
+        let (mirror, mut content, mut wrong) = (Pipe::new()?, vec![0; page_size()], 0);
+        let mut numbers = 0..pages.objects();
+        for pipe in self {
+            let count = PER_PIPE.min((numbers.end - numbers.start) as usize);
+            pipe.show(&mirror, count * page_size())?;
+            for number in numbers.by_ref().take(count) {
+                mirror.get(&mut content)?;
+                wrong += u64::from(!pages.is_of(&content, number));
+            }
+        }
+        Ok(wrong)
+    }
+}
+
+impl Refers for Ring {
+    /// Only I/O would show.
+    fn misses(&self, _: &Pages) -> Result<u64, Failure> {
+        Ok(0)
+    }
 }
 
 impl Referred<Vec<Pipe>> {
@@ -29,7 +58,7 @@ impl Referred<Vec<Pipe>> {
                 Err(e) => return Err(failed("vmsplice")(e)),
             }
         }
-        Ok(Self { pages, _by: pipes })
+        Ok(Self { pages, by: pipes })
     }
 }
 
@@ -39,11 +68,11 @@ impl Referred<Ring> {
     pub(crate) fn by_ring(what: &Hold) -> Result<Self, Failure> {
         let pages = Pages::anonymous(what, false)?;
         let ring = pages.region().register().map_err(failed("register buffers with io_uring"))?;
-        Ok(Self { pages, _by: ring })
+        Ok(Self { pages, by: ring })
     }
 }
 
-impl<R> Held for Referred<R> {
+impl<R: Refers> Held for Referred<R> {
     fn bytes(&self) -> u64 {
         self.pages.bytes()
     }
@@ -52,8 +81,11 @@ impl<R> Held for Referred<R> {
         self.pages.objects()
     }
 
+    /// What refers to the pages must go on seeing what is written to them.
     fn verify(&mut self) -> Result<(u64, u64), Failure> {
-        self.pages.verify()
+        let (pages, wrong) = self.pages.verify()?;
+        self.pages.rewrite();
+        Ok((pages, wrong.max(self.by.misses(&self.pages)?)))
     }
 
     fn frames(&mut self) -> Result<Vec<(u64, u64)>, Failure> {
