@@ -293,8 +293,8 @@ fn expectations() {
         ),
         (
             "expect: { pinned: a, as: policy }",
-            "13: state, zone, valid_zones and uniform belong to blocks, outcome to unplug, is and errno to file, as to \
-          blocks and unplug",
+            "13: state, zone, valid_zones and uniform belong to blocks, outcome to unplug, is, line and errno to file, \
+          as to blocks and unplug",
         ),
         (
             "expect: { blocks: a, state: up }",
@@ -312,7 +312,9 @@ fn expectations() {
         ),
         ("expect: { unplug: a, as: policy }", "23: no unplug of a was asked for"),
         ("expect: { unplug: b, as: policy }", "23: no DIMM b is plugged before"),
-        ("expect: { file: /x }", "13: want one of is and errno"),
+        ("expect: { file: /x }", "13: want one of is, line and errno"),
+        ("expect: { file: /x, is: y, line: z }", "13: want one of is, line and errno"),
+        ("expect: { file: /x, line: \"(\" }", "31: bad regular expression \"(\": unclosed group"),
         ("expect: { file: /x, errno: EFOO }", "32: no errno that memhp knows: \"EFOO\""),
         ("expect: { console: \"(\" }", "24: bad regular expression \"(\": unclosed group"),
         (

@@ -2,6 +2,7 @@
 
 use super::numbered;
 use crate::case::schema::Attribute;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::{Hello, Snapshot, Uevent};
@@ -35,6 +36,9 @@ pub enum Observation {
         settled: Box<Settled>,
         /// DIMMs
         dimms: Vec<String>,
+        /// DIMM -> the guest's reports on its insertion: source and status; none in records of before they were judged
+        #[serde(default)]
+        osts: BTreeMap<String, Vec<(u64, u64)>>,
     },
     /// udevd has worked off all events: the state that came out, to be judged against its rules
     UserSpace(Box<UserSpace>),
@@ -296,8 +300,29 @@ pub struct File {
     pub value: wire::Value,
     /// wanted text (one trailing newline aside)
     pub want: Option<String>,
+    /// regular expression that one line must match
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub want_line: Option<String>,
     /// wanted errno
     pub want_errno: Option<i32>,
+}
+
+impl File {
+    /// Is it what was wanted?
+    pub fn fits(&self) -> bool {
+        match (&self.value, &self.want, &self.want_line) {
+            (wire::Value::Errno(errno), _, _) => self.want_errno == Some(*errno),
+            (wire::Value::Text(text), Some(want), _) => {
+                let bare = |text: &str| text.strip_suffix('\n').unwrap_or(text).to_string();
+                self.want_errno.is_none() && bare(text) == bare(want)
+            }
+            (wire::Value::Text(text), None, Some(line)) => {
+                Regex::new(line).is_ok_and(|line| text.lines().any(|l| line.is_match(l)))
+            }
+            // only the errno counts, or nothing
+            (wire::Value::Text(_), None, None) => self.want_errno.is_none(),
+        }
+    }
 }
 
 /// Memory that is held.

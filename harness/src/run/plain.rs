@@ -63,13 +63,16 @@ fn file(file: &File) -> Option<Finding> {
         Value::Text(text) => format!("{:?}", text.strip_suffix('\n').unwrap_or(text)),
         Value::Errno(errno) => errno::name(*errno),
     };
-    let want = match (&file.want, file.want_errno) {
-        (_, Some(errno)) => errno::name(errno),
-        (Some(text), None) => format!("{:?}", text.strip_suffix('\n').unwrap_or(text)),
-        (None, None) => return None,
+    if file.fits() {
+        return None;
+    }
+    let want = match (&file.want, &file.want_line, file.want_errno) {
+        (_, _, Some(errno)) => errno::name(errno),
+        (Some(text), _, None) => show(&Value::Text(text.clone())),
+        (None, Some(line), None) => format!("a line that matches {line:?}"),
+        (None, None, None) => "text".into(),
     };
-    let seen = show(&file.value);
-    (want != seen).then(|| Finding::new("file", &*file.path, want, seen, CASE))
+    Some(Finding::new("file", &*file.path, want, show(&file.value), CASE))
 }
 
 fn exec(exec: &Exec) -> Option<Finding> {

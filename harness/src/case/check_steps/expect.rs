@@ -16,15 +16,15 @@ impl Names<'_> {
             return c.wrong("want exactly one of blocks, unplug, file, console and pinned");
         }
         let about_blocks = e.state.is_some() || e.zone.is_some() || e.valid_zones.is_some() || e.uniform;
-        let about_file = e.is.is_some() || e.errno.is_some();
+        let about_file = [&e.is, &e.line, &e.errno].iter().filter(|about| about.is_some()).count();
         let stray = (about_blocks && e.blocks.is_none())
-            || (about_file && e.file.is_none())
+            || (about_file > 0 && e.file.is_none())
             || (e.outcome.is_some() && e.unplug.is_none())
             || (e.as_.is_some() && e.blocks.is_none() && e.unplug.is_none());
         if stray {
             return c.wrong(
-                "state, zone, valid_zones and uniform belong to blocks, outcome to unplug, is and errno to file, \
-                 as to blocks and unplug",
+                "state, zone, valid_zones and uniform belong to blocks, outcome to unplug, is, line and errno to \
+                 file, as to blocks and unplug",
             );
         }
         if let Some(blocks) = &e.blocks {
@@ -36,8 +36,11 @@ impl Names<'_> {
         }
         if let Some(path) = &e.file {
             self.path(c, "file", path);
-            if e.is.is_some() == e.errno.is_some() {
-                c.wrong("want one of is and errno");
+            if about_file != 1 {
+                c.wrong("want one of is, line and errno");
+            }
+            if let Some(pattern) = &e.line {
+                c.ok("line", regex(pattern));
             }
             if let Some(name) = &e.errno {
                 c.ok("errno", errno_name(name));

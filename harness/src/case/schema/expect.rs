@@ -43,6 +43,9 @@ pub struct Expect {
     /// with `file`: the text, one trailing newline aside
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is: Option<String>,
+    /// with `file`: a regular expression that one of its lines must match
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// with `file`: reading must fail so
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<String>,

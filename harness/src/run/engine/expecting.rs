@@ -46,17 +46,13 @@ impl Engine<'_> {
     ) -> Result<(), Trouble> {
         let path = self.block_paths(path)?;
         let want_errno = expect.errno.as_deref().map(errno::by_name).transpose().map_err(Trouble::Error)?;
-        let fits = |value: &wire::Value| match value {
-            wire::Value::Text(text) => {
-                expect.is.as_deref().is_some_and(|is| text.strip_suffix('\n') == Some(is))
-            }
-            wire::Value::Errno(errno) => want_errno == Some(*errno),
-        };
-        let mut value = self.guest.read(&path, deadline)?;
-        while expect.within.is_some() && !fits(&value) && !deadline.left().is_zero() {
-            value = self.guest.read(&path, self.deadline(None)?)?;
+        let value = self.guest.read(&path, deadline)?;
+        let (want, want_line) = (expect.is.clone(), expect.line.clone());
+        let mut file = File { path, value, want, want_line, want_errno };
+        while expect.within.is_some() && !file.fits() && !deadline.left().is_zero() {
+            file.value = self.guest.read(&file.path, self.deadline(None)?)?;
         }
-        self.observe(Observation::File(File { path, value, want: expect.is.clone(), want_errno }))
+        self.observe(Observation::File(file))
     }
 
     /// Proof by page flags; without it the case shows nothing.
@@ -76,14 +72,16 @@ impl Engine<'_> {
         deadline: Deadline,
     ) -> Result<(), Trouble> {
         let settles = std::mem::take(&mut self.racing);
+        let mut osts = BTreeMap::new();
         for dimm in &settles {
             let inserted = self.guest.wait_inserted(dimm, deadline);
-            self.within(inserted, &[], || format!("the guest's answer to the plug of {dimm}"))?;
+            let told = self.within(inserted, &[], || format!("the guest's answer to the plug of {dimm}"))?;
+            osts.insert(dimm.clone(), told);
         }
         if !settles.is_empty() {
             // The state must be known before it can be taken over; it is judged below.
             let settled = self.read_state()?;
-            self.observe(Observation::Raced { settled: Box::new(settled), dimms: settles.clone() })?;
+            self.observe(Observation::Raced { settled: Box::new(settled), dimms: settles.clone(), osts })?;
         }
         let blocks = self.blocks(selection, Order::AsGiven)?;
         let spread = |text: &Option<String>| match text {

@@ -147,7 +147,7 @@ impl Judge {
             Observation::Overlapping { writes } => state.overlapping(context, writes),
             Observation::Unplug(unplug) => Ok(state.unplug(unplug)),
             Observation::UnplugOutcome(outcome) => state.unplug_outcome(context, outcome),
-            Observation::Raced { settled, dimms } => state.raced(settled, dimms),
+            Observation::Raced { settled, dimms, osts } => state.raced(settled, dimms, osts),
             Observation::UserSpace(acted) => state.user_space(context, acted),
             Observation::Blocks(blocks) => Ok(state.blocks(blocks)),
             Observation::Drift { every, samples } => drift(*every, samples),

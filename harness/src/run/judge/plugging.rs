@@ -20,12 +20,7 @@ impl State {
         }
         let added = policy::add(&mut self.layout, &self.knobs, &context.subject, &plug.dimm, dimm)?;
         self.expected.push(policy::expect_plug(&context.subject, &added)?);
-        let rule = "drivers/acpi/scan.c:acpi_generic_hotplug_event: the insertion ends with _OST success (also when the add failed)";
-        let (expected, seen) = (vec![(1, 0)], &plug.osts);
-        if expected == *seen {
-            return Ok(Vec::new());
-        }
-        Ok(vec![Finding::new("plug.ost", &*plug.dimm, format!("{expected:?}"), format!("{seen:?}"), rule)])
+        Ok(inserted(&plug.dimm, &plug.osts))
     }
 
     pub(super) fn unplug(&mut self, unplug: &Unplug) -> Vec<Finding> {
@@ -111,10 +106,15 @@ impl State {
     }
 
     /// The model takes over what came out of plugs that raced with other steps.
-    pub(super) fn raced(&mut self, settled: &Settled, dimms: &[String]) -> Judged {
+    pub(super) fn raced(
+        &mut self,
+        settled: &Settled,
+        dimms: &[String],
+        osts: &BTreeMap<String, Vec<(u64, u64)>>,
+    ) -> Judged {
         self.observe(settled)?;
         self.luck = true;
-        let mut findings = Vec::new();
+        let mut findings: Vec<Finding> = osts.iter().flat_map(|(dimm, osts)| inserted(dimm, osts)).collect();
         for name in dimms {
             let Some(dimm) = self.racing.remove(name) else { continue };
             for number in self.layout.block_range(dimm.addr, dimm.size) {
@@ -129,6 +129,9 @@ impl State {
                     ));
                     continue;
                 };
+                if !settled.uevents_lost && !self.stormy {
+                    findings.extend(announced(number, seen.state, &settled.uevents));
+                }
                 let zone = plain::zone(seen);
                 let node = dimm.node;
                 let block =
@@ -143,4 +146,25 @@ impl State {
         self.concurrent = false;
         Ok(findings)
     }
+}
+
+/// The guest reports an insertion once, as a success.
+fn inserted(dimm: &str, osts: &[(u64, u64)]) -> Vec<Finding> {
+    const RULE: &str = "drivers/acpi/scan.c:acpi_generic_hotplug_event: the insertion ends with _OST success (also when the add failed)";
+    let expected = [(1, 0)];
+    if osts == expected {
+        return Vec::new();
+    }
+    vec![Finding::new("plug.ost", dimm, format!("{expected:?}"), format!("{osts:?}"), RULE)]
+}
+
+/// Of a block that came with a plug that raced: one uevent that it is there, and then one that it is online, if it is.
+fn announced(number: u32, state: BlockState, uevents: &[wire::Uevent]) -> Option<Finding> {
+    const RULE: &str =
+        "drivers/base/memory.c: a block is announced once when it is added and once when it is online";
+    let path = format!("/devices/system/memory/memory{number}");
+    let seen = uevents.iter().filter(|u| u.devpath == path).map(|u| u.action.as_str()).collect::<Vec<_>>();
+    let expected = if state == BlockState::Online { &["add", "online"][..] } else { &["add"] };
+    let text = |actions: &[&str]| actions.join(" ");
+    (seen != expected).then(|| Finding::new("uevents", path, text(expected), text(&seen), RULE))
 }
