@@ -97,6 +97,7 @@ fn early_range(now: &Layout, base: &Layout, early: EarlyZone, key: (u32, Zone), 
 }
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    check_isolated(scene, findings);
     for ((node, name), seen) in &scene.now.zoneinfo.zones {
         let subject = zone_subject(*node, name);
         match Zone::parse(name) {
@@ -179,6 +180,23 @@ fn check_lost(scene: &Scene<'_>, subject: &str, node: u32, seen: &ZoneFacts, fin
     let rule =
         "mm/memory_hotplug.c:online_pages_range frees every page of a block to the allocator exactly once";
     findings.extend(off("zone.lost", subject.to_string(), seen.managed, known, slack, rule));
+}
+
+/// Nothing is isolated in a guest at rest: who takes pages off the LRU lists to move them puts them back.
+fn check_isolated(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    /// mm/vmstat.c: differences on a CPU fit a signed byte
+    const LATE: u64 = 125;
+    let cpus = scene.now.zoneinfo.zones.values().map(|z| z.pagesets.len() as u64).max().unwrap_or(1);
+    for (node, stats) in &scene.now.zoneinfo.node_stats {
+        for name in ["nr_isolated_anon", "nr_isolated_file"] {
+            let (seen, most) = (stats.get(name).copied().unwrap_or(0), LATE * cpus);
+            if seen > most {
+                let rule = "mm/migrate.c, mm/vmscan.c: a page that was isolated is put back, whether it moved or not";
+                let subject = format!("node {node} {name}");
+                findings.push(Finding::new("node.isolated", subject, format!("at most {most}"), seen, rule));
+            }
+        }
+    }
 }
 
 /// Zones that no block can be in (Device): nothing ever changes.

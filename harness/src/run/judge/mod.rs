@@ -90,6 +90,8 @@ struct State {
     concurrent: bool,
     /// settings that were written since the boot, but for those of the oracle: path to text
     written: BTreeMap<String, String>,
+    /// user_reserve_kbytes as it was just written
+    reserve_written: Option<u64>,
     /// page frames that were poisoned on purpose, in memory that is still there
     poisoned: BTreeSet<u64>,
     /// names of the holds that are not released
@@ -183,6 +185,7 @@ impl Judge {
             expected: Vec::new(),
             concurrent: false,
             written: BTreeMap::new(),
+            reserve_written: None,
             poisoned: BTreeSet::new(),
             held: BTreeSet::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),

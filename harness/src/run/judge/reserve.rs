@@ -1,7 +1,7 @@
 //! What listens to MEM_ONLINE and tells of it: the memory that is kept for the user's own way out of a shortage.
 //!
-//! mm/mmap.c:reserve_mem_notifier (5.10 to 7.3) computes it anew each time a block has come online, and leaves it alone
-//! otherwise.
+//! mm/mmap.c:reserve_mem_notifier (5.10 to 7.3) computes it anew each time a block has come online, and when one has gone
+//! offline and it is more than what is free now, and leaves it alone otherwise.
 
 use super::*;
 use std::ops::RangeInclusive;
@@ -13,8 +13,7 @@ const PART: u64 = 32;
 /// By how much free memory may have moved between the notification and the reading, kB, beside what the processors' lists took
 /// or gave back.
 const SLACK: u64 = 8 << 10;
-const RULE: &str =
-    "mm/mmap.c:reserve_mem_notifier: a 32nd of the free memory, up to 128 MiB, at each MEM_ONLINE";
+const RULE: &str = "mm/mmap.c:reserve_mem_notifier: a 32nd of the free memory, up to 128 MiB, at each MEM_ONLINE, and at MEM_OFFLINE where it is more than all that is free";
 
 /// The figure, where the kernel has it.
 pub(super) fn figure(now: &Snapshot) -> Option<u64> {
@@ -49,11 +48,14 @@ impl Free {
 fn expected(before: u64, free: &Free, moves: &[&str], quiet: bool) -> Option<RangeInclusive<u64>> {
     let computed = (1..HIGHEST).contains(&before) && moves.contains(&"online");
     let at = |free: u64| (free / PART).min(HIGHEST);
-    match moves.last() {
-        // where less is free than is reserved, an offline computes it too
+    let anew = || at(*free.then.start())..=at(*free.then.end());
+    match moves {
+        [] => Some(before..=before),
+        // after one block of several the figure may have been right, and after another one not
+        [.., "offline"] if before > *free.then.end() => (quiet && moves.len() == 1).then(anew),
         _ if before > free.now => None,
         _ if !computed => Some(before..=before),
-        Some(&"online") if quiet => Some(at(*free.then.start())..=at(*free.then.end())),
+        [.., "online"] if quiet => Some(anew()),
         _ => None,
     }
 }
@@ -66,7 +68,7 @@ impl State {
         let actions = settled.uevents.iter().filter(of_block).map(|u| u.action.as_str());
         let moves: Vec<&str> = actions.filter(|a| ["online", "offline"].contains(a)).collect();
         let expected = expected(before, &free, &moves, self.held.is_empty())?;
-        if self.written.contains_key(facts::USER_RESERVE) || expected.contains(&seen) {
+        if expected.contains(&seen) {
             return None;
         }
         let expected = if *expected.start() == *expected.end() {
@@ -95,7 +97,11 @@ mod tests {
         assert_eq!(quiet(0, &["online"]), Some(0..=0));
         assert_eq!(quiet(HIGHEST, &["online"]), Some(HIGHEST..=HIGHEST));
         assert_eq!(expected(14000, &free(640 << 10), &["online"], false), None);
-        assert_eq!(expected(14000, &free(13000), &["offline"], true), None);
+        // more than is free: an offline computes it too
+        assert_eq!(expected(700 << 10, &free(640 << 10), &["offline"], true), Some(19840..=21120));
+        assert_eq!(expected(14000, &free(13800), &["offline"], true), None);
+        assert_eq!(expected(700 << 10, &free(640 << 10), &["offline", "offline"], true), None);
+        assert_eq!(expected(700 << 10, &free(640 << 10), &[], true), Some(700 << 10..=700 << 10));
         assert_eq!(expected(14000, &free(8 << 20), &["online"], true), Some(HIGHEST..=HIGHEST));
     }
 

@@ -3,8 +3,14 @@
 use super::*;
 
 /// Facts about free memory that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 5] =
-    ["meminfo.MemAvailable", "zone.free_lists", "drift.unaccounted", "node.lru", "pagetypes.largest"];
+const ONE_AFTER_ANOTHER: [&str; 6] = [
+    "meminfo.MemAvailable",
+    "zone.free_lists",
+    "drift.unaccounted",
+    "node.lru",
+    "pagetypes.largest",
+    "node.isolated",
+];
 /// Readings in a row in which such a fact must be wrong.
 const READINGS: u32 = 3;
 
@@ -37,7 +43,8 @@ impl State {
     }
 
     pub(super) fn settled(&mut self, context: &Context, settled: &Settled) -> Judged {
-        let (reserve, events) = (reserve::figure(&self.now), context.uevents);
+        let reserve = self.reserve_written.take().or_else(|| reserve::figure(&self.now));
+        let events = context.uevents;
         self.observe(settled)?;
         let mut findings = self.check(context)?;
         findings.extend(self.check_user_reserve(reserve, settled).filter(|_| events));

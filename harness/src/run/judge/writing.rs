@@ -23,7 +23,9 @@ impl State {
                 // kernel/sysctl.c:do_proc_dointvec: numbers that are not given stay
                 words.extend(now.split(' ').skip(words.len()));
             }
-            if ruled.as_ref().is_none_or(Result::is_ok) && !words.is_empty() {
+            if write.path == facts::USER_RESERVE {
+                self.reserve_written = write.text.trim().parse().ok();
+            } else if ruled.as_ref().is_none_or(Result::is_ok) && !words.is_empty() {
                 self.written.insert(write.path.clone(), words.join(" "));
             }
         }
