@@ -225,9 +225,9 @@ fn steps(
     let findings = rejudge::all_findings(&engine.findings, &evidence);
     let mut end = ended(&findings, &evidence, facts(&engine));
     end.boot = Some(if fork_of.is_some() { "fork" } else { "cold" }.into());
-    end.known = host.known.as_ref().and_then(|known| {
-        rejudge::known_issue(known, &planned.id, &planned.subject, &end, &findings, &evidence)
-    });
+    if let Some(known) = &host.known {
+        rejudge::tell_known(known, &planned.id, &planned.subject, &mut end, &findings, &evidence);
+    }
     remains.trail = std::mem::take(&mut engine.trail);
     remains.trail.end(engine.judge());
     remains.timeline = engine.timeline();

@@ -23,21 +23,28 @@ pub fn judgement(findings: &[Finding], evidence: &Evidence) -> Judgement {
     verdict::judge(findings, &evidence.complaints, evidence.trouble.as_slice(), Purpose::Judge)
 }
 
-/// Id of the known issue that a failure is.
-pub fn known_issue(
+/// Says in a failure's end which known issue it is; where it is more than known ones, its title is of what is more.
+pub fn tell_known(
     known: &Known,
     id: &str,
     subject: &Subject,
-    end: &ScenarioEnd,
+    end: &mut ScenarioEnd,
     findings: &[Finding],
     evidence: &Evidence,
-) -> Option<String> {
+) {
+    end.known = None;
     if end.verdict != Verdict::Fail {
-        return None;
+        return;
     }
     let console = evidence.complaints.iter().map(verdict::known::console_finding);
     let all: Vec<Finding> = findings.iter().cloned().chain(console).collect();
-    known.matches(id, subject.version, &end.title, &all).map(|entry| entry.id.clone())
+    if let Some(entry) = known.matches(id, subject.version, &end.title, &all) {
+        end.known = Some(entry.id.clone());
+    } else if findings.first().map(verdict::title).as_ref() == Some(&end.title)
+        && let Some(other) = known.others(id, subject.version, &all).next()
+    {
+        end.title = verdict::title(other);
+    }
 }
 
 /// One scenario of a saved run, as far as it was read.
@@ -163,7 +170,10 @@ impl Open {
         let findings = all_findings(&self.findings, &evidence);
         let judgement = judgement(&findings, &evidence);
         (end.verdict, end.title) = (judgement.verdict, judgement.title);
-        end.known = known.and_then(|known| known_issue(known, id, &subject, end, &findings, &evidence));
+        end.known = None;
+        if let Some(known) = known {
+            tell_known(known, id, &subject, end, &findings, &evidence);
+        }
     }
 }
 

@@ -177,14 +177,31 @@ impl Known {
         title: &str,
         findings: &[Finding],
     ) -> Option<&Entry> {
+        if self.others(scenario, version, findings).next().is_some() {
+            return None;
+        }
+        self.shown(scenario, version, findings).into_iter().find(|entry| entry.title == title)
+    }
+
+    /// Findings that are not of a known issue which shows in them as a whole.
+    pub fn others<'f>(
+        &self,
+        scenario: &str,
+        version: Version,
+        findings: &'f [Finding],
+    ) -> impl Iterator<Item = &'f Finding> + use<'f, '_> {
+        let shown = self.shown(scenario, version, findings);
+        let told = move |f: &Finding| shown.iter().any(|entry| entry.facts.iter().any(|fact| fact.is(f)));
+        findings.iter().filter(move |f| !told(f))
+    }
+
+    /// Entries of which every fact is among the findings.
+    fn shown(&self, scenario: &str, version: Version, findings: &[Finding]) -> Vec<&Entry> {
         let shows = |entry: &&Entry| {
             entry.applies(scenario, version)
                 && entry.facts.iter().all(|fact| findings.iter().any(|f| fact.is(f)))
         };
-        let shown: Vec<&Entry> = self.entries.iter().filter(shows).collect();
-        let told = |f: &Finding| shown.iter().any(|entry| entry.facts.iter().any(|fact| fact.is(f)));
-        let all = findings.iter().all(told);
-        shown.iter().find(|entry| all && entry.title == title).copied()
+        self.entries.iter().filter(shows).collect()
     }
 
     /// Entries that always reproduce and did not: each with the scenarios that passed though it applies to them.

@@ -99,6 +99,8 @@ fn two_issues_together_must_say_all_that_was_found() {
     assert_eq!(id(TITLE, &[both[0].clone(), leak]), None, "one of the two is not whole");
     let more = [both, vec![Finding::new("block.state", "memory33", "online", "offline", "r")]].concat();
     assert_eq!(id(TITLE, &more), None, "a fact more");
+    let others = known.others("unplug/refused@x", "6.12".parse().unwrap(), &more);
+    assert_eq!(others.map(|f| f.fact.as_str()).collect::<Vec<_>>(), ["block.state"]);
 }
 
 #[test]
