@@ -105,6 +105,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
                 let size = expected(scene.layout, scene.base.layout, (*node, zone));
                 check_size(&subject, size, seen, findings);
                 check_rest(scene, &subject, (*node, name), seen, findings);
+                check_locked(&subject, isolated(scene, *node), seen, findings);
                 if zone == Zone::Movable {
                     check_lost(scene, &subject, *node, seen, findings);
                 }
@@ -170,9 +171,7 @@ fn check_lost(scene: &Scene<'_>, subject: &str, node: u32, seen: &ZoneFacts, fin
     let lru: u64 = lists.iter().map(|l| counter(&format!("nr_zone_{l}").as_str())).sum();
     let own = |p: &BTreeMap<String, u64>, field: &str| p.get(field).copied().unwrap_or(0);
     let on_cpus: u64 = seen.pagesets.values().map(|p| own(p, "count")).sum();
-    let stats = scene.now.zoneinfo.node_stats.get(&node);
-    let isolated =
-        ["nr_isolated_anon", "nr_isolated_file"].iter().filter_map(|n| stats?.get(*n)).sum::<u64>();
+    let isolated = isolated(scene, node);
     let counters = 2 + lists.len() as u64;
     let slack =
         isolated + seen.pagesets.values().map(|p| 2 * 31 + counters * own(p, "threshold")).sum::<u64>();
@@ -180,6 +179,26 @@ fn check_lost(scene: &Scene<'_>, subject: &str, node: u32, seen: &ZoneFacts, fin
     let rule =
         "mm/memory_hotplug.c:online_pages_range frees every page of a block to the allocator exactly once";
     findings.extend(off("zone.lost", subject.to_string(), seen.managed, known, slack, rule));
+}
+
+/// Pages of the node that are off the LRU lists, on their way elsewhere.
+fn isolated(scene: &Scene<'_>, node: u32) -> u64 {
+    let stats = scene.now.zoneinfo.node_stats.get(&node);
+    ["nr_isolated_anon", "nr_isolated_file"].iter().filter_map(|n| stats?.get(*n)).sum()
+}
+
+/// A locked page counts as locked once, and it is on the list of those that are not evicted, or on the way there.
+fn check_locked(subject: &str, isolated: u64, seen: &ZoneFacts, findings: &mut Vec<Finding>) {
+    let counter = |name: &str| seen.counters.get(name).copied();
+    let (Some(locked), Some(listed)) = (counter("nr_mlock"), counter("nr_zone_unevictable")) else { return };
+    // new pages and locked ones in the batches of each CPU, and two counters whose differences are late
+    let own = |p: &BTreeMap<String, u64>| 2 * 31 + 2 * p.get("threshold").copied().unwrap_or(0);
+    let most = listed + isolated + seen.pagesets.values().map(own).sum::<u64>();
+    if locked > most {
+        let rule =
+            "mm/mlock.c:mlock_folio, munlock_folio; mm/rmap.c: a page that moves takes its lock with it";
+        findings.push(Finding::new("zone.mlock", subject, format!("at most {most}"), locked, rule));
+    }
 }
 
 /// Nothing is isolated in a guest at rest: who takes pages off the LRU lists to move them puts them back.

@@ -3,13 +3,14 @@
 use super::*;
 
 /// Facts about free memory that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 6] = [
+const ONE_AFTER_ANOTHER: [&str; 7] = [
     "meminfo.MemAvailable",
     "zone.free_lists",
     "drift.unaccounted",
     "node.lru",
     "pagetypes.largest",
     "node.isolated",
+    "zone.mlock",
 ];
 /// Readings in a row in which such a fact must be wrong.
 const READINGS: u32 = 3;
