@@ -97,11 +97,11 @@ impl Observe for Walk<'_> {
         self.configs.insert(kernel, config);
         let met =
             super::subjects::of(std::slice::from_ref(&packaged), Some(self.host)).map_err(|e| host(&e))?;
-        let subject = met.into_iter().next().ok_or_else(|| Stop::Host("no subject".into()))?.subject;
+        let met = met.into_iter().next().ok_or_else(|| Stop::Host("no subject".into()))?;
         let mut seen = BTreeMap::new();
         let mut left = scenarios.clone();
         for attempt in 0..TRIES {
-            let now = self.once(&packaged, &subject, &left, attempt)?;
+            let now = self.once(&met.kernel, &met.subject, &left, attempt)?;
             seen.extend(now);
             left =
                 seen.iter().filter(|(_, s)| matches!(s, Seen::Unknown(_))).map(|(n, _)| n.clone()).collect();

@@ -124,7 +124,7 @@ fn refusal(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm: &Dimm) -> Op
 /// Pages at the beginning of each block that hold its memmap, 0 where the kernel does not do that
 /// (mm/memory_hotplug.c:mhp_supports_memmap_on_memory: 5.14 to 6.7 only for a DIMM of one block, later for
 /// each block of any DIMM; `force` since 6.6).
-fn vmemmap_pages(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm_bytes: u64) -> u64 {
+pub fn vmemmap_pages(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm_bytes: u64) -> u64 {
     if !knobs.has_memmap_on_memory || knobs.memmap_on_memory == MemmapMode::Off {
         return 0;
     }

@@ -37,7 +37,7 @@ mod properties;
 #[cfg(test)]
 mod testing;
 
-pub use add::{Added, AddedBlock, add};
+pub use add::{Added, AddedBlock, add, vmemmap_pages};
 pub use errno::Errno;
 pub use geometry::{device_memory_base, free_address, guest};
 pub use knobs::{Knobs, MemmapMode, OnlinePolicy};

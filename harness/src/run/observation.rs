@@ -39,7 +39,7 @@ pub enum Observation {
         settled: Box<Settled>,
         /// DIMMs
         dimms: Vec<String>,
-        /// DIMM -> the guest's reports on its insertion: source and status; none in records of before they were judged
+        /// DIMM -> the guest's reports on its insertion: source and status; empty in logs from before this was recorded
         #[serde(default)]
         osts: BTreeMap<String, Vec<(u64, u64)>>,
     },

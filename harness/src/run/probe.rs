@@ -36,7 +36,7 @@ const fn sign(option: &'static str, dir: &'static str, name: &'static str) -> Si
 }
 
 /// Where options show, in 5.10 to 7.x.
-const SIGNS: [Sign; 10] = [
+const SIGNS: [Sign; 11] = [
     // drivers/base/node.c; the second node of the probe's machine is in its SRAT only (arch/x86/mm/numa.c)
     sign("NUMA", "/sys/devices/system/node", "node0"),
     sign("ACPI_NUMA", "/sys/devices/system/node", "node1"),
@@ -48,6 +48,8 @@ const SIGNS: [Sign; 10] = [
     sign("HUGETLBFS", "/proc/sys/vm", "nr_hugepages"),
     sign("KSM", "/sys/kernel/mm", "ksm"),
     sign("TRANSPARENT_HUGEPAGE", "/sys/kernel/mm", "transparent_hugepage"),
+    // kernel/ksysfs.c: where debugfs is to be mounted
+    sign("DEBUG_FS", "/sys/kernel", "debug"),
     // lib/dynamic_debug.c:dynamic_debug_init_control
     sign("DYNAMIC_DEBUG", "/proc", "dynamic_debug"),
     sign("MHP_MEMMAP_ON_MEMORY", "/sys/module/memory_hotplug/parameters", "memmap_on_memory"),
@@ -142,6 +144,9 @@ impl Asked<'_> {
                 seen.push((option, there));
             }
         }
+        // mm/vmstat.c: vm_event_states in all_vm_events
+        let events = self.text("/proc/vmstat")?.is_some_and(|t| t.lines().any(|l| l.starts_with("pgfault ")));
+        seen.push(("VM_EVENT_COUNTERS", events));
         let config = Config::seen(seen);
         Ok((self.subject(kernel, &config)?, config))
     }

@@ -90,8 +90,8 @@ struct State {
     concurrent: bool,
     /// settings that were written since the boot, but for those of the oracle: path to text
     written: BTreeMap<String, String>,
-    /// user_reserve_kbytes as it was just written
-    reserve_written: Option<u64>,
+    /// user_reserve_kbytes as it was just written; a text that is no plain number tells nothing
+    reserve_written: Option<Option<u64>>,
     /// page frames that were poisoned on purpose, in memory that is still there
     poisoned: BTreeSet<u64>,
     /// names of the holds that are not released
@@ -100,7 +100,7 @@ struct State {
     /// a storm of uevents was seen
     stormy: bool,
     /// readings of the state, up to the last one, in which free memory did not add up
-    wrong_readings: u32,
+    wrong_readings: settled::WrongReadings,
     /// blocks that user space brought online since the last settled state
     brought: Vec<u32>,
     unplugging: Vec<String>,
@@ -149,7 +149,7 @@ impl Judge {
             Observation::Overlapping { writes } => state.overlapping(context, writes),
             Observation::Unplug(unplug) => Ok(state.unplug(unplug)),
             Observation::UnplugOutcome(outcome) => state.unplug_outcome(context, outcome),
-            Observation::Raced { settled, dimms, osts } => state.raced(settled, dimms, osts),
+            Observation::Raced { settled, dimms, osts } => state.raced(&self.context, settled, dimms, osts),
             Observation::UserSpace(acted) => state.user_space(context, acted),
             Observation::Blocks(blocks) => Ok(state.blocks(blocks)),
             Observation::Drift { every, samples } => drift(*every, samples),
@@ -190,7 +190,7 @@ impl Judge {
             held: BTreeSet::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
             stormy: false,
-            wrong_readings: 0,
+            wrong_readings: settled::WrongReadings::default(),
             brought: Vec::new(),
             unplugging: Vec::new(),
             ejecting: BTreeSet::new(),
@@ -237,7 +237,7 @@ impl Judge {
 
     /// Free memory did not add up in the last reading of the state, which may be the reading's fault: read it again.
     pub fn in_doubt(&self) -> bool {
-        self.state.as_ref().is_some_and(|s| s.wrong_readings > 0)
+        self.state.as_ref().is_some_and(|s| !s.wrong_readings.is_empty())
     }
 
     /// Of something that happened more than one outcome was right: another run may go another way from there.
@@ -298,8 +298,7 @@ fn model(
 
 /// The kernel's node of each of QEMU's: all are its only one where it does not read the machine's nodes (numa=off).
 fn nodes(base: &Snapshot, told: &[u32]) -> Vec<u32> {
-    let knows =
-        base.masks.get("possible").is_none_or(|possible| told.iter().all(|node| possible.contains(node)));
+    let knows = base.masks.get("possible").is_none_or(|possible| *possible != BTreeSet::from([0]));
     if knows { told.to_vec() } else { vec![0; told.len()] }
 }
 

@@ -108,6 +108,7 @@ impl State {
     /// The model takes over what came out of plugs that raced with other steps.
     pub(super) fn raced(
         &mut self,
+        context: &Context,
         settled: &Settled,
         dimms: &[String],
         osts: &BTreeMap<String, Vec<(u64, u64)>>,
@@ -117,6 +118,7 @@ impl State {
         let mut findings: Vec<Finding> = osts.iter().flat_map(|(dimm, osts)| inserted(dimm, osts)).collect();
         for name in dimms {
             let Some(dimm) = self.racing.remove(name) else { continue };
+            let vmemmap_pages = policy::vmemmap_pages(&self.layout, &self.knobs, &context.subject, dimm.size);
             for number in self.layout.block_range(dimm.addr, dimm.size) {
                 let Some(seen) = self.now.blocks.get(&number) else {
                     let rule = "every block of a DIMM that was added exists";
@@ -129,13 +131,12 @@ impl State {
                     ));
                     continue;
                 };
-                if !settled.uevents_lost && !self.stormy {
+                if context.uevents && !settled.uevents_lost && !self.stormy {
                     findings.extend(announced(number, seen.state, &settled.uevents));
                 }
                 let zone = plain::zone(seen);
                 let node = dimm.node;
-                let block =
-                    Block { node, state: seen.state, zone, dimm: Some(name.clone()), vmemmap_pages: 0 };
+                let block = Block { node, state: seen.state, zone, dimm: Some(name.clone()), vmemmap_pages };
                 self.layout.blocks.insert(number, block);
             }
             self.layout.dimms.insert(name.clone(), dimm);
@@ -148,7 +149,7 @@ impl State {
     }
 }
 
-/// The guest reports an insertion once, as a success.
+/// The guest's report that ends an insertion is one of success.
 fn inserted(dimm: &str, osts: &[(u64, u64)]) -> Vec<Finding> {
     const RULE: &str = "drivers/acpi/scan.c:acpi_generic_hotplug_event: the insertion ends with _OST success (also when the add failed)";
     let expected = [(1, 0)];

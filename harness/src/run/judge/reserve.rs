@@ -1,7 +1,7 @@
 //! What listens to MEM_ONLINE and tells of it: the memory that is kept for the user's own way out of a shortage.
 //!
-//! mm/mmap.c:reserve_mem_notifier (5.10 to 7.3) computes it anew each time a block has come online, and when one has gone
-//! offline and it is more than what is free now, and leaves it alone otherwise.
+//! mm/mmap.c:reserve_mem_notifier (5.10 to 7.3) computes it anew each time a block has come online and it is between 0 and
+//! 128 MiB, and when one has gone offline and it is more than what is free now, and leaves it alone otherwise.
 
 use super::*;
 use std::ops::RangeInclusive;
@@ -13,7 +13,7 @@ const PART: u64 = 32;
 /// By how much free memory may have moved between the notification and the reading, kB, beside what the processors' lists took
 /// or gave back.
 const SLACK: u64 = 8 << 10;
-const RULE: &str = "mm/mmap.c:reserve_mem_notifier: a 32nd of the free memory, up to 128 MiB, at each MEM_ONLINE, and at MEM_OFFLINE where it is more than all that is free";
+const RULE: &str = "mm/mmap.c:reserve_mem_notifier: a 32nd of the free memory, up to 128 MiB, at each MEM_ONLINE where it is between the two, and at MEM_OFFLINE where it is more than all that is free";
 
 /// The figure, where the kernel has it.
 pub(super) fn figure(now: &Snapshot) -> Option<u64> {

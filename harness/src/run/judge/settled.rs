@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Facts about free memory that take figures from several moments.
+/// Facts that take figures from several moments.
 const ONE_AFTER_ANOTHER: [&str; 7] = [
     "meminfo.MemAvailable",
     "zone.free_lists",
@@ -44,7 +44,7 @@ impl State {
     }
 
     pub(super) fn settled(&mut self, context: &Context, settled: &Settled) -> Judged {
-        let reserve = self.reserve_written.take().or_else(|| reserve::figure(&self.now));
+        let reserve = self.reserve_written.take().unwrap_or_else(|| reserve::figure(&self.now));
         let events = context.uevents;
         self.observe(settled)?;
         let mut findings = self.check(context)?;
@@ -182,21 +182,44 @@ fn numbered(
     Some(last)
 }
 
+/// In a guest that does not come to rest each reading is wrong in another fact: after so many in a row they are told.
+const MOST_READINGS: u32 = 12;
+
+/// Readings in a row in which one of these facts was wrong.
+#[derive(Debug, Default)]
+pub(super) struct WrongReadings {
+    /// fact and subject -> in how many it was
+    of: BTreeMap<(String, String), u32>,
+    /// in how many any was
+    any: u32,
+}
+
+impl WrongReadings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+}
+
 /// What is wrong in one reading only is the reading's fault, for facts that compare counters which are read one after the
-/// other ([`ONE_AFTER_ANOTHER`]): the kernel may give back a CPU's list of pages in between. They are left out until they are
-/// wrong in as many readings in a row as [`READINGS`]; then they are told as they are.
-pub(super) fn persistent(wrong_readings: &mut u32, findings: Vec<Finding>) -> Vec<Finding> {
-    let moving = |f: &Finding| ONE_AFTER_ANOTHER.contains(&f.fact.as_str());
-    if !findings.iter().any(moving) {
-        *wrong_readings = 0;
-        return findings;
-    }
-    *wrong_readings += 1;
-    if *wrong_readings >= READINGS {
-        *wrong_readings = 0;
-        return findings;
-    }
-    findings.into_iter().filter(|f| !moving(f)).collect()
+/// other ([`ONE_AFTER_ANOTHER`]): the kernel may give back a CPU's list of pages in between. Each is left out until it is
+/// wrong in as many readings in a row as [`READINGS`]; then it is told as it is.
+pub(super) fn persistent(wrong_readings: &mut WrongReadings, mut findings: Vec<Finding>) -> Vec<Finding> {
+    let WrongReadings { of: before, any } = std::mem::take(wrong_readings);
+    let enough = any + 1 >= MOST_READINGS;
+    findings.retain(|finding| {
+        if !ONE_AFTER_ANOTHER.contains(&finding.fact.as_str()) {
+            return true;
+        }
+        let key = (finding.fact.clone(), finding.subject.clone());
+        let count = before.get(&key).map_or(1, |count| count + 1);
+        let told = count >= READINGS || enough;
+        if !told {
+            wrong_readings.of.insert(key, count);
+            wrong_readings.any = any + 1;
+        }
+        told
+    });
+    findings
 }
 
 #[cfg(test)]
@@ -227,18 +250,26 @@ mod tests {
 
     #[test]
     fn sums_of_free_memory_count_in_the_third_reading() {
-        let mut wrong = 0;
+        let mut wrong = WrongReadings::default();
         let free = || found(&["zone.free_lists"]);
+        let available = || found(&["meminfo.MemAvailable"]);
         assert_eq!(persistent(&mut wrong, free()), []);
-        assert_eq!(persistent(&mut wrong, found(&["meminfo.MemAvailable"])), []);
-        assert_eq!(wrong, 2);
-        assert_eq!(persistent(&mut wrong, free()), free());
+        assert_eq!(persistent(&mut wrong, [free(), available()].concat()), []);
+        assert_eq!(persistent(&mut wrong, [free(), available()].concat()), free());
+        assert_eq!(persistent(&mut wrong, available()), available());
+        assert!(wrong.is_empty());
+        // each is wrong once: nothing is wrong three times
+        for reading in [free(), available()].iter().cycle().take(11) {
+            assert_eq!(persistent(&mut wrong, reading.clone()), []);
+            assert_eq!(wrong.of.len(), 1);
+        }
+        assert_eq!(persistent(&mut wrong, available()), available());
         assert_eq!(persistent(&mut wrong, free()), []);
         assert_eq!(persistent(&mut wrong, Vec::new()), []);
-        assert_eq!(wrong, 0);
+        assert!(wrong.is_empty());
         let both = found(&["block.zone", "zone.free_lists"]);
         assert_eq!(persistent(&mut wrong, both), found(&["block.zone"]));
         assert_eq!(persistent(&mut wrong, found(&["block.zone"])), found(&["block.zone"]));
-        assert_eq!(wrong, 0);
+        assert!(wrong.is_empty());
     }
 }

@@ -24,7 +24,10 @@ impl State {
                 words.extend(now.split(' ').skip(words.len()));
             }
             if write.path == facts::USER_RESERVE {
-                self.reserve_written = write.text.trim().parse().ok();
+                // a leading 0 makes it octal or hexadecimal (lib/vsprintf.c:simple_strntoull)
+                let decimal = |text: &&str| *text == "0" || !text.starts_with('0');
+                let number = Some(write.text.trim()).filter(decimal).and_then(|text| text.parse().ok());
+                self.reserve_written = Some(number);
             } else if ruled.as_ref().is_none_or(Result::is_ok) && !words.is_empty() {
                 self.written.insert(write.path.clone(), words.join(" "));
             }
