@@ -4,7 +4,7 @@ use super::super::parse_zoneinfo::ZoneFacts;
 use super::{Scene, expect_eq, off, zone_subject};
 use crate::finding::Finding;
 use crate::policy::{Block, BlockState, EarlyZone, Layout, Zone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SIZES: &str =
     "mm/memory_hotplug.c:online_pages, offline_pages: adjust_present_page_count, adjust_managed_page_count";
@@ -98,6 +98,7 @@ fn early_range(now: &Layout, base: &Layout, early: EarlyZone, key: (u32, Zone), 
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_isolated(scene, findings);
+    check_node_stats(scene, findings);
     for ((node, name), seen) in &scene.now.zoneinfo.zones {
         let subject = zone_subject(*node, name);
         match Zone::parse(name) {
@@ -199,6 +200,16 @@ fn check_locked(subject: &str, isolated: u64, seen: &ZoneFacts, findings: &mut V
             "mm/mlock.c:mlock_folio, munlock_folio; mm/rmap.c: a page that moves takes its lock with it";
         findings.push(Finding::new("zone.mlock", subject, format!("at most {most}"), locked, rule));
     }
+}
+
+/// What is counted by node stands at the node's first zone that has memory.
+fn check_node_stats(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let zones = scene.now.zoneinfo.zones.iter().filter(|(_, zone)| zone.present > 0);
+    let with_memory: BTreeSet<u32> = zones.map(|((node, _), _)| *node).collect();
+    let told: BTreeSet<u32> = scene.now.zoneinfo.node_stats.keys().copied().collect();
+    let rule = "mm/vmstat.c:is_zone_first_populated: one zone of each node with memory";
+    let (expected, seen) = (super::join(with_memory), super::join(told));
+    expect_eq(findings, "zoneinfo.node_stats", "", expected, seen, rule);
 }
 
 /// Nothing is isolated in a guest at rest: who takes pages off the LRU lists to move them puts them back.
