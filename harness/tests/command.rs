@@ -143,7 +143,7 @@ fn an_image_alone_is_asked_what_it_was_built_with() {
     };
     let unknown =
         |option: &str| format!("needs CONFIG_{option}=y or m, and the kernel's configuration is not known");
-    let want = ["CONTIG_ALLOC", "MEMCG", "MEMORY_NOTIFIER_ERROR_INJECT", "SWIOTLB"];
+    let want = ["CONTIG_ALLOC", "MEMCG", "MEMORY_NOTIFIER_ERROR_INJECT", "SWIOTLB", "ZONE_DMA"];
     assert_eq!(more(), want.map(unknown).into());
 
     std::fs::copy(packaged.image.with_file_name("config"), dir.path().join("mine.config")).unwrap();
