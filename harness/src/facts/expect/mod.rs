@@ -5,7 +5,7 @@
 //! one block in a wrong zone is one finding and not thirty. Both want a quiet guest: no plug, unplug, online or
 //! offline under way.
 //!
-//! Facts are named `block.*`, `zone.*`, `node.*`, `meminfo.*`, `vmstat.*`, `iomem.*`, `memmap.*`, `acpi.*`,
+//! Facts are named `block.*`, `zone.*`, `zoneinfo.*`, `node.*`, `meminfo.*`, `vmstat.*`, `iomem.*`, `memmap.*`, `acpi.*`,
 //! `pagetypes.*`, `pages.*`, `threads`, `knob`, `tainted`, `file.missing`.
 
 mod attributes;

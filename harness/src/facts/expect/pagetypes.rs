@@ -71,6 +71,7 @@ fn check_counts(
     }
 }
 
+/// In a zone without boot memory free pages are in pieces of the largest order, but for those that a page in use breaks.
 fn check_pieces(scene: &Scene<'_>, key: (u32, Zone), findings: &mut Vec<Finding>) {
     let named = (key.0, key.1.name().to_string());
     let lists = scene.now.pagetypes.as_ref().and_then(|types| types.free.get(&named));
