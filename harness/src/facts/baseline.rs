@@ -6,8 +6,9 @@
 use super::error::FactError;
 use super::parse_blocks::BlockFacts;
 use super::snapshot::Snapshot;
-use crate::policy::{Block, BlockState, Dimm, EarlyZone, Layout, Zone};
-use std::collections::BTreeMap;
+use crate::finding::Finding;
+use crate::policy::{Block, BlockState, Dimm, EarlyZone, Layout, PAGE_BYTES, Zone};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Layout {
     /// Derives the layout from a snapshot that was taken at boot, before anything was plugged or written.
@@ -16,8 +17,8 @@ impl Layout {
     /// blocks hold the block's own memmap (memmap_on_memory in effect), 0 otherwise.
     ///
     /// # Errors
-    /// [`FactError::Baseline`] where the state at boot is not one that boot alone can make (a boot block that is
-    /// offline, a block on several nodes) or does not tell enough.
+    /// [`FactError::Impossible`] where the state at boot is not one that boot alone can make (a boot block that is
+    /// offline or has no node), [`FactError::Baseline`] where it does not tell enough.
     pub fn from_boot(
         snapshot: &Snapshot,
         dimms: &BTreeMap<String, Dimm>,
@@ -33,7 +34,10 @@ impl Layout {
         for (&number, facts) in &snapshot.blocks {
             let dimm = dimms.iter().find(|(_, d)| layout.block_range(d.addr, d.size).contains(&number));
             if dimm.is_none() && facts.state != BlockState::Online {
-                return Err(FactError::Baseline(format!("memory{number} of boot memory is {}", facts.state)));
+                return Err(FactError::Impossible(format!(
+                    "memory{number} of boot memory is {}",
+                    facts.state
+                )));
             }
             let block = Block {
                 node: node_of(number, facts)?,
@@ -48,7 +52,7 @@ impl Layout {
             let Some(zone) = Zone::parse(&key.1) else { continue };
             if facts.spanned > 0 && facts.start_pfn.is_none() {
                 let (node, name) = key;
-                return Err(FactError::Baseline(format!("node {node} {name} spans pages but has none")));
+                return Err(FactError::Impossible(format!("node {node} {name} spans pages but has none")));
             }
             let whole = EarlyZone {
                 start_pfn: facts.start_pfn.unwrap_or(0),
@@ -61,6 +65,27 @@ impl Layout {
             layout.early.insert((key.0, zone), early);
         }
         Ok(layout)
+    }
+}
+
+impl Layout {
+    /// Boot has made a block of each range in which there is RAM, and no other.
+    pub fn check_boot(&self, snapshot: &Snapshot) -> Option<Finding> {
+        let ram = snapshot.iomem.as_ref()?.iter().filter(|r| r.name == "System RAM");
+        // mm/sparse.c:memblocks_present: whole pages
+        let pages =
+            ram.map(|r| r.start.div_ceil(PAGE_BYTES)..(r.end + 1) / PAGE_BYTES).filter(|r| !r.is_empty());
+        let numbers = pages.flat_map(|r| r.start / self.block_pages()..=(r.end - 1) / self.block_pages());
+        let numbers: BTreeSet<u64> = numbers.collect();
+        let of_dimms = |n: &u64| {
+            self.dimms.values().any(|d| self.block_range(d.addr, d.size).any(|b| u64::from(b) == *n))
+        };
+        let expected: Vec<u64> = numbers.into_iter().filter(|n| !of_dimms(n)).collect();
+        let boot = self.blocks.iter().filter(|(_, b)| b.dimm.is_none());
+        let seen: Vec<u64> = boot.map(|(n, _)| u64::from(*n)).collect();
+        let rule = "drivers/base/memory.c:memory_dev_init: a block for each section that is present, by memblock's regions";
+        let text = |all: &[u64]| all.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+        (expected != seen).then(|| Finding::new("boot.blocks", "", text(&expected), text(&seen), rule))
     }
 }
 
@@ -81,7 +106,7 @@ fn node_of(number: u32, facts: &BlockFacts) -> Result<u32, FactError> {
     match facts.nodes.first() {
         Some(node) => Ok(*node),
         None if without_numa => Ok(0),
-        None => Err(FactError::Baseline(format!("memory{number} has a node that is not a link"))),
+        None => Err(FactError::Impossible(format!("memory{number} has a node that is not a link"))),
     }
 }
 
@@ -99,7 +124,7 @@ fn zone_of(
         Some("none") => Ok(None),
         Some(word) => Zone::parse(word)
             .map(Some)
-            .ok_or_else(|| FactError::Baseline(format!("memory{number} is online in zone {word:?}"))),
+            .ok_or_else(|| FactError::Impossible(format!("memory{number} is online in zone {word:?}"))),
         None => match spans_over(snapshot, layout, node_of(number, facts)?, number).as_slice() {
             [zone] => Ok(Some(*zone)),
             _ => Ok(None),
@@ -119,7 +144,7 @@ fn without_dimms(
     if cold.is_empty() {
         return Ok(whole);
     }
-    let odd = || FactError::Baseline(format!("node {} {} is smaller than its DIMM blocks", key.0, key.1));
+    let odd = || FactError::Impossible(format!("node {} {} is smaller than its DIMM blocks", key.0, key.1));
     let pages = cold.len() as u64 * layout.block_pages();
     let own_memmap: u64 = cold.iter().map(|b| b.vmemmap_pages).sum();
     let present = whole.present.checked_sub(pages).ok_or_else(odd)?;

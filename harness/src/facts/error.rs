@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-/// A file that is missing, unreadable or of an unknown shape. Never a finding by itself: nothing is known then.
+/// A file that is missing, unreadable or of an unknown shape, or a state that says nothing. What of this is the kernel's
+/// fault is for the judge to tell: nothing else is known then.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FactError {
     /// A file that every kernel has is not there.
@@ -34,6 +35,9 @@ pub enum FactError {
     /// The state at boot does not tell what the model needs.
     #[error("baseline: {0}")]
     Baseline(String),
+    /// The state at boot contradicts itself.
+    #[error("at boot: {0}")]
+    Impossible(String),
 }
 
 impl FactError {
@@ -42,6 +46,14 @@ impl FactError {
         const ENOENT: i32 = 2;
         const ENODEV: i32 = 19;
         matches!(self, Self::Unreadable { errno: ENOENT | ENODEV, .. })
+    }
+
+    /// The file cannot be read for want of something: memory, open files.
+    pub fn is_want(&self) -> bool {
+        const ENOMEM: i32 = 12;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        matches!(self, Self::Unreadable { errno: ENOMEM | ENFILE | EMFILE, .. })
     }
 }
 
@@ -106,5 +118,6 @@ mod tests {
         let errno = |errno| FactError::Unreadable { path: "/p".into(), errno };
         assert!(errno(2).is_race() && errno(19).is_race() && !errno(5).is_race());
         assert!(!FactError::Missing { path: "/p".into() }.is_race());
+        assert!(errno(12).is_want() && errno(24).is_want() && !errno(22).is_want());
     }
 }

@@ -88,6 +88,19 @@ fn zone_key(line: &Line<'_>, node: &str, zone: &str) -> Result<(u32, String), Fa
     Ok((small(line, node)?, zone.strip_suffix(',').unwrap_or(zone).to_string()))
 }
 
+/// /proc/buddyinfo (mm/vmstat.c:frag_show_print): free pages of each populated zone, by what the lists are said to hold.
+pub(crate) fn buddies(path: &str, text: &str) -> Result<BTreeMap<(u32, String), u64>, FactError> {
+    let mut zones = BTreeMap::new();
+    for line in Line::all(path, text) {
+        let words: Vec<&str> = line.text.split_whitespace().collect();
+        let ["Node", node, "zone", zone, counts @ ..] = words.as_slice() else {
+            return Err(line.shape("unknown line"));
+        };
+        zones.insert(zone_key(&line, node, zone)?, free_pages(&line, counts)?.pages);
+    }
+    Ok(zones)
+}
+
 fn free_pages(line: &Line<'_>, counts: &[&str]) -> Result<FreePages, FactError> {
     let mut free = FreePages::default();
     for (order, count) in counts.iter().enumerate() {
@@ -126,6 +139,15 @@ mod tests {
         let movable = FreePages { pages: 100_002, in_largest: 2, largest: 2, at_least: true };
         assert_eq!(types.free[&dma]["Movable"], movable);
         assert_eq!(types.blocks[&dma]["Movable"], 7);
+    }
+
+    #[test]
+    fn free_pages_by_order() {
+        let text =
+            "Node 0, zone      DMA      1      0      3 \nNode 1, zone  Movable      0      0     32 \n";
+        let expected = [((0, "DMA".to_string()), 13), ((1, "Movable".to_string()), 128)];
+        assert_eq!(buddies("/p", text), Ok(expected.into()));
+        assert!(buddies("/p", "Node 0, zone\n").is_err() && buddies("/p", "Node 0, zone DMA -1\n").is_err());
     }
 
     #[test]

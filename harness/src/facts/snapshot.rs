@@ -28,6 +28,8 @@ pub struct MemmapEntry {
 pub struct Snapshot {
     /// `block_size_bytes`
     pub block_bytes: u64,
+    /// permissions of the parameters of mm/memory_hotplug.c
+    pub parameter_modes: BTreeMap<String, String>,
     /// names in /sys/devices/system/memory
     pub root_names: BTreeSet<String>,
     /// permissions of the files there
@@ -50,6 +52,8 @@ pub struct Snapshot {
     pub iomem: Option<Vec<Region>>,
     /// /proc/pagetypeinfo
     pub pagetypes: Option<PageTypes>,
+    /// /proc/buddyinfo: free pages by node and zone
+    pub buddies: Option<BTreeMap<(u32, String), u64>>,
     /// /sys/firmware/memmap, sorted
     pub memmap: Option<Vec<MemmapEntry>>,
     /// files whose content is a setting: path to content, with blanks for tabs
@@ -81,6 +85,7 @@ impl Snapshot {
         let meminfo = parse_proc::meminfo("/proc/meminfo", s.required("/proc/meminfo")?)?;
         let mut snapshot = Self {
             block_bytes,
+            parameter_modes: s.modes(PARAMETERS),
             root_names: s.listing(MEMORY)?.unwrap_or_default(),
             root_modes: s.modes(MEMORY),
             blocks: parse_blocks::blocks(s)?,
@@ -92,6 +97,7 @@ impl Snapshot {
             vmstat: optional(s, "/proc/vmstat", parse_proc::vmstat)?,
             iomem: optional(s, "/proc/iomem", parse_proc::iomem)?,
             pagetypes: optional(s, "/proc/pagetypeinfo", parse_pagetypes::parse)?,
+            buddies: optional(s, "/proc/buddyinfo", parse_pagetypes::buddies)?,
             memmap: memmap(s)?,
             knobs: knobs(s)?,
             acpi: acpi(s)?,
@@ -159,9 +165,15 @@ fn acpi(source: &mut Source<'_>) -> Result<BTreeMap<String, BTreeSet<u32>>, Fact
     let mut slots = BTreeMap::new();
     for (rest, dir) in source.children(ACPI_DEVICES, "PNP0C80:") {
         let mut blocks = BTreeSet::new();
-        for (name, target) in source.links(&dir, "physical_node") {
+        let links = source.links(&dir, "physical_node");
+        for (name, target) in &links {
             let path = format!("{dir}/{name}");
             let line = Line { path: &path, number: 0, text: target };
+            // drivers/acpi/glue.c:acpi_physnode_link_name: the first has no number, the others count on
+            let number = if *name == "physical_node" { "0" } else { &name["physical_node".len()..] };
+            if line.number(number)? >= links.len() as u64 || (number.starts_with('0') && number.len() > 1) {
+                return Err(line.shape("not the name of one of so many links"));
+            }
             let number = target.strip_prefix("memory").ok_or_else(|| line.shape("not a memory block"))?;
             blocks.insert(super::source::small(&line, number)?);
         }

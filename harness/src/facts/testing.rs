@@ -183,6 +183,7 @@ impl Guest {
             hotremove: Some(true),
             written: &self.written,
             valid_zones: &self.valid_zones,
+            min_free_written: true,
             poisoned: &Default::default(),
         };
         let base = Base { snapshot: &self.base, layout: &self.base_layout };

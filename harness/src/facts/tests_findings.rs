@@ -251,7 +251,12 @@ fn totals() {
             assert_eq!(only(&guest), "meminfo.HardwareCorrupted : 0 / 4");
         }
         let map = mixed(kernel).edit("/proc/meminfo", "DirectMap1G:     1048576", "DirectMap1G:           0");
-        assert_eq!(only(&map), "meminfo.DirectMap : 1572736 / 524160", "{kernel}");
+        assert_eq!(facts(&map), ["meminfo.DirectMap", "meminfo.DirectMap1G"], "{kernel}");
+        let map = mixed(kernel).edit("/proc/meminfo", "DirectMap1G:     1048576", "DirectMap1G:           0");
+        let small = map.now().meminfo["DirectMap2M"];
+        let row = |kb: u64| format!("DirectMap2M:{kb:>12} kB");
+        let map = map.edit("/proc/meminfo", &row(small), &row(small + (1 << 20)));
+        assert_eq!(only(&map), "meminfo.DirectMap1G : 1048576 / 0", "{kernel}");
         let node = mixed(kernel).edit(
             &format!("{NODE0}/meminfo"),
             &format!("MemTotal:         {total}"),

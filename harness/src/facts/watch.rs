@@ -31,17 +31,20 @@ pub const THREADS: [&str; 3] = ["kswapd", "kcompactd", HUGE_PAGES];
 pub(crate) const PARAMETER_NAMES: [&str; 4] =
     ["memmap_on_memory", "online_policy", "auto_movable_ratio", "auto_movable_numa_aware"];
 /// Sysctls in /proc/sys/vm that go into a formula which is judged.
-pub(crate) const VM_SYSCTLS: [&str; 7] = [
+pub(crate) const VM_SYSCTLS: [&str; 8] = [
     "min_free_kbytes",
     "user_reserve_kbytes",
     "watermark_scale_factor",
     "watermark_boost_factor",
     "lowmem_reserve_ratio",
+    "percpu_pagelist_high_fraction",
     "overcommit_ratio",
     "overcommit_kbytes",
 ];
 /// A share of the memory that was free when a block last came online.
 pub const USER_RESERVE: &str = "/proc/sys/vm/user_reserve_kbytes";
+/// The floor of free memory, in kB.
+pub const MIN_FREE: &str = "/proc/sys/vm/min_free_kbytes";
 /// Attributes of a memory block.
 pub(crate) const BLOCK_FILES: [&str; 6] =
     ["state", "online", "valid_zones", "removable", "phys_index", "phys_device"];
@@ -49,7 +52,8 @@ pub(crate) const BLOCK_FILES: [&str; 6] =
 pub(crate) const NODE_MASKS: [&str; 5] = ["online", "possible", "has_memory", "has_normal_memory", "has_cpu"];
 /// Files of /proc that describe all memory, in the order in which they are read. vmstat is the last: with zoneinfo it
 /// tells by how much free memory moved while the free lists of pagetypeinfo were counted.
-pub(crate) const PROC_FILES: [&str; 5] = ["zoneinfo", "meminfo", "iomem", "pagetypeinfo", "vmstat"];
+pub(crate) const PROC_FILES: [&str; 6] =
+    ["zoneinfo", "meminfo", "iomem", "pagetypeinfo", "buddyinfo", "vmstat"];
 
 /// Blocks' `valid_zones` must not be read while memory is being added ([`watch`] tells why).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ pub fn by_name(name: &str) -> Result<i32, String> {
 /// The name of a number; `ok` for 0.
 pub fn name(number: i32) -> String {
     match errno::name(number) {
+        _ if number == wire::SHORT_WRITE => "less written than given".into(),
         _ if number == 0 => "ok".into(),
         Some(name) => name.into(),
         None => format!("errno {number}"),

@@ -14,7 +14,7 @@ use crate::vm::{Boot, ColdDimm, NodeSpec, Spec, arch::Arch};
 /// `-no-reboot`), reasons of refused offlines are pr_debug, hung tasks show before a step's deadline, and detectors of
 /// stalls leave an emulated, overbooked processor the time it needs.
 pub const ALWAYS: &str = concat!(
-    "console=ttyS0 loglevel=4 panic=-1 panic_on_oops=1 \"dyndbg=file mm/memory_hotplug.c +p\" ",
+    "console=ttyS0 loglevel=4 panic=-1 oops=panic \"dyndbg=file mm/memory_hotplug.c +p\" ",
     "sysctl.kernel.hung_task_timeout_secs=20 sysctl.kernel.watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=60",
 );
 

@@ -104,7 +104,13 @@ pub(crate) fn open_for_write(path: &str) -> Result<OwnedFd, Failure> {
 /// The write itself.
 pub(crate) fn write_once(fd: impl AsFd, path: &str, text: &str) -> Result<(), Failure> {
     let n = rustix::io::write(fd, text.as_bytes()).map_err(failed(format_args!("write {path}")))?;
-    if n == text.len() { Ok(()) } else { Err(refused(format!("write {path}: {n} of {} bytes", text.len()))) }
+    match n == text.len() {
+        true => Ok(()),
+        false => Err(Failure {
+            errno: wire::SHORT_WRITE,
+            why: format!("write {path}: {n} of {} bytes", text.len()),
+        }),
+    }
 }
 
 /// Stores part of a file; at offset 0 the file begins anew, and its directories are made.

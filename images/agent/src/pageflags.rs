@@ -9,6 +9,9 @@ use wire::Failure;
 /// Where the flags of page frames are.
 pub(crate) const PATH: &str = "/proc/kpageflags";
 
+/// How often page frames are mapped: 8 bytes each, as their flags.
+const COUNTS: &str = "/proc/kpagecount";
+
 /// The key under which pages without any flag are counted.
 const NO_FLAG: u8 = 255;
 
@@ -29,7 +32,7 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
     let file = File::open(PATH).map_err(io_failed(format_args!("open {PATH}")))?;
     let end = pfn.checked_add(count).filter(|end| end.checked_mul(8).is_some());
     let end = end.ok_or_else(|| refused("range of page frames overflows"))?;
-    let mut counts = Counts::new();
+    let (mut counts, mut counted) = (Counts::new(), 0);
     let mut bytes = vec![0u8; 8 * CHUNK as usize];
     let mut at = pfn;
     while at < end {
@@ -41,12 +44,30 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
             (at..end).for_each(|_| counts.add(NOPAGE));
             break;
         }
-        for page in bytes[..got].chunks_exact(8) {
-            counts.add(u64::from_ne_bytes(page.try_into().expect("chunks are of eight bytes")));
+        let flags = words(&bytes[..got]);
+        flags.clone().for_each(|flags| counts.add(flags));
+        if flags.clone().any(is_hidden) {
+            let mut mapped = vec![0u8; got];
+            let got = File::open(COUNTS).and_then(|file| file.read_at(&mut mapped, at * 8));
+            let got = got.map_err(io_failed(format_args!("read {COUNTS} at page frame {at:#x}")))?;
+            let both = flags.zip(words(&mapped[..got]));
+            counted += both.filter(|(flags, mapped)| is_hidden(*flags) && *mapped != 0).count() as u64;
         }
         at += (got / 8) as u64;
     }
-    Ok(counts.by_flag())
+    let mut by_flag = counts.by_flag();
+    by_flag.extend((counted > 0).then_some((wire::COUNTED, counted)));
+    Ok(by_flag)
+}
+
+/// Numbers of eight bytes.
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + Clone + '_ {
+    bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("chunks are of eight bytes")))
+}
+
+/// Shown as not there (KPF_NOPAGE up to 6.12, nothing at all later). A free page may have no flag either; it is not mapped.
+fn is_hidden(flags: u64) -> bool {
+    flags == 0 || flags == NOPAGE
 }
 
 /// How many of these page frames carry each flag.

@@ -195,6 +195,13 @@ pub enum Ask {
 /// Pages that [`Ask::FreshPages`] looks at, a few at a time.
 pub const FRESH_PAGES: u64 = 32;
 
+/// Stands for an errno where write(2) took less than it was given: no errno is as large.
+pub const SHORT_WRITE: i32 = 4096;
+
+/// Key of [`Answer::Flags`] for page frames that are shown as not there, or without any flag, and yet are counted as mapped
+/// (/proc/kpagecount).
+pub const COUNTED: u8 = 254;
+
 /// A directory, or several, whose files are part of every snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchSet {

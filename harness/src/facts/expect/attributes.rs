@@ -9,7 +9,12 @@ const NAMES: &str = "drivers/base/memory.c:memory_memblk_attrs: every block has 
 const MODES: &str = "drivers/base/memory.c: DEVICE_ATTR_RW 0644, DEVICE_ATTR_RO 0444, DEVICE_ATTR_WO 0200";
 
 /// Permissions of the files of a block, and of the directory of all blocks. Of others, what there was at boot counts.
-const FILE_MODES: [(&str, &str); 12] = [
+const FILE_MODES: [(&str, &str); 16] = [
+    // mm/memory_hotplug.c: module_param_cb, module_param
+    ("auto_movable_numa_aware", "644"),
+    ("auto_movable_ratio", "644"),
+    ("memmap_on_memory", "444"),
+    ("online_policy", "644"),
     ("auto_online_blocks", "644"),
     ("block_size_bytes", "444"),
     ("hard_offline_page", "200"),
@@ -105,6 +110,12 @@ fn check_root(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let rule = "drivers/base/memory.c:memory_root_attrs";
     expect_eq(findings, "root.names", "", rest(scene.base.snapshot), rest(scene.now), rule);
     check_modes("", Some(&scene.base.snapshot.root_modes), &scene.now.root_modes, findings);
+    check_modes(
+        "parameter",
+        Some(&scene.base.snapshot.parameter_modes),
+        &scene.now.parameter_modes,
+        findings,
+    );
 }
 
 fn check_modes(

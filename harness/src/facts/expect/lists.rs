@@ -12,9 +12,6 @@ use std::collections::BTreeMap;
 const RULE: &str = "mm/page_alloc.c:zone_set_pageset_high_and_batch, zone_pcp_enable";
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
-    if scene.context.written.keys().any(|path| path.contains("percpu_pagelist")) {
-        return;
-    }
     let version = scene.context.version;
     let mut found = Vec::new();
     for ((node, name), zone) in &scene.now.zoneinfo.zones {
@@ -67,6 +64,14 @@ fn expected(scene: &Scene<'_>, zone: &ZoneFacts, cpus: Option<u64>) -> Vec<(&'st
     let boost = zone.watermarks.get("boost").copied().unwrap_or(0);
     let low = zone.watermarks.get("low").copied().unwrap_or(0).saturating_sub(boost);
     let split = |pages: u64| (pages / cpus).max(4 * batch);
+    // 5.14 and later: both limits are this share of the zone where it was written
+    let fraction = scene.now.knobs.get("/proc/sys/vm/percpu_pagelist_high_fraction");
+    if let Some(fraction) = fraction.and_then(|f| f.parse::<u64>().ok()).filter(|f| *f > 0) {
+        let share = split(zone.managed / fraction);
+        let highs: &[&str] = if tuned(version) { &["high_min", "high_max"] } else { &["high"] };
+        fields.extend(highs.iter().map(|high| (*high, share)));
+        return fields;
+    }
     if !version.at_least(5, 11) {
         // mm/page_alloc.c:pageset_set_high_and_batch: six batches before the batch is made at least 1
         fields.push(("high", 6 * batch_or_none(zone.managed)));

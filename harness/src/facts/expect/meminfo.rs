@@ -2,7 +2,7 @@
 
 use super::{Scene, expect_eq};
 use crate::finding::Finding;
-use crate::policy::{Layout, PAGE_BYTES};
+use crate::policy::{Block, Dimm, Layout, PAGE_BYTES, Zone};
 
 /// Pages of memory map for one section: 2^15 struct pages of 64 bytes.
 const SECTION_MEMMAP_PAGES: u64 = (super::zones::SECTION_PAGES * 64) / PAGE_BYTES;
@@ -16,6 +16,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let rule = "mm/page_alloc.c: only managed pages can be free";
         findings.push(Finding::new("meminfo.MemFree", "", format!("at most {total}"), free, rule));
     }
+    check_huge_pages(scene, findings);
     check_commit_limit(scene, total, findings);
     check_direct_map(scene, findings);
     check_memmap_pages(scene, findings);
@@ -24,6 +25,20 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let expected = before + scene.context.poisoned.len() as u64 * PAGE_BYTES / 1024;
         let rule = "mm/memory-failure.c:num_poisoned_pages: what was poisoned, until its memory is removed";
         expect_eq(findings, "meminfo.HardwareCorrupted", "", expected, corrupted, rule);
+    }
+}
+
+/// The pool of huge pages adds up: what is free, promised or surplus is part of it.
+fn check_huge_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let rule =
+        "mm/hugetlb.c: pages that are free or surplus are of the pool, and each that is promised is free";
+    for (part, whole) in [("Free", "Total"), ("Surp", "Total"), ("Rsvd", "Free")] {
+        let get = |name: &str| scene.now.meminfo.get(&format!("HugePages_{name}")).copied();
+        let (Some(seen), Some(most)) = (get(part), get(whole)) else { continue };
+        if seen > most {
+            let expected = format!("at most HugePages_{whole}, {most}");
+            findings.push(Finding::new("meminfo.HugePages", part, expected, seen, rule));
+        }
     }
 }
 
@@ -59,6 +74,23 @@ fn check_direct_map(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let expected = before + dimms(scene.layout) - dimms(scene.base.layout);
     let rule = "arch/x86/mm: kernel_physical_mapping_init, remove_pagetable: update_page_count";
     expect_eq(findings, "meminfo.DirectMap", "", expected, seen, rule);
+    check_gigabyte_mappings(scene, findings);
+}
+
+/// Each whole GiB of a DIMM is mapped by one entry where the processor can (the row is printed then). Judged where nothing
+/// may have split such an entry: text and data of the kernel's in its zones.
+fn check_gigabyte_mappings(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let row = |s: &super::Snapshot| s.meminfo.get("DirectMap1G").copied();
+    let (Some(0), Some(seen)) = (row(scene.base.snapshot), row(scene.now)) else { return };
+    // a block with its own memory map is mapped alone; kernel memory may be anywhere in the others
+    let plain = |b: &Block| b.vmemmap_pages == 0 && b.zone.is_none_or(|z| z == Zone::Movable);
+    if !scene.layout.blocks.values().filter(|b| b.dimm.is_some()).all(plain) {
+        return;
+    }
+    let whole = |d: &Dimm| ((d.addr + d.size) >> 30).saturating_sub(d.addr.div_ceil(1 << 30));
+    let expected: u64 = super::added(scene.layout).map(|(_, d)| whole(d) << 20).sum();
+    let rule = "arch/x86/mm/init_64.c:phys_pud_init: PG_LEVEL_1G for each aligned GiB of what is added";
+    expect_eq(findings, "meminfo.DirectMap1G", "", expected, seen, rule);
 }
 
 /// nr_memmap_pages counts what add_memory() allocates, nr_memmap_boot_pages what boot did (6.11 and later).

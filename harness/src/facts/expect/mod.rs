@@ -43,6 +43,8 @@ pub struct Context<'a> {
     pub written: &'a BTreeMap<String, String>,
     /// text that `valid_zones` must have, by block; a block without an entry is not judged
     pub valid_zones: &'a BTreeMap<u32, String>,
+    /// min_free_kbytes was written, and no memory came or went since
+    pub min_free_written: bool,
     /// page frames that were poisoned on purpose, in memory that is there
     pub poisoned: &'a BTreeSet<u64>,
 }

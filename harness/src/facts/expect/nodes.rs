@@ -1,7 +1,7 @@
 //! NUMA nodes: masks, links to blocks, per-node totals and the kernel threads that nodes with memory have.
 
 use super::super::watch::HUGE_PAGES;
-use super::{Scene, expect_eq, join};
+use super::{Scene, expect_eq, join, off};
 use crate::finding::Finding;
 use crate::policy::Zone;
 use std::collections::BTreeSet;
@@ -9,6 +9,11 @@ use std::collections::BTreeSet;
 const STATES: &str = "mm/memory_hotplug.c: node_set_state, node_clear_state with the first and the last page";
 const LINKS: &str =
     "drivers/base/node.c:register_memory_blocks_under_node, unregister_memory_block_under_nodes";
+
+/// Pages by which the kernel's own work may move what two files tell that are read one after the other.
+const ONE_AFTER_THE_OTHER: u64 = 256;
+/// The same of free memory, which lists of processors give back at once. Seen: 1143.
+const MOVED: u64 = 4096;
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_threads(scene, findings);
@@ -39,6 +44,43 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     }
     check_names(scene, findings);
     check_tiers(scene, findings);
+    check_sums(scene, findings);
+}
+
+/// Rows of a node's meminfo and of all memory's. Each is a counter of nodes (or zones) and their sum.
+const ROWS: [&str; 11] = [
+    "Active",
+    "Inactive",
+    "Unevictable",
+    "Mlocked",
+    "AnonPages",
+    "Mapped",
+    "Shmem",
+    "KernelStack",
+    "PageTables",
+    "SReclaimable",
+    "SUnreclaim",
+];
+
+/// What the nodes have is, together, what there is; and of each the free memory is that of its zones. In kB.
+fn check_sums(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let rule = "drivers/base/node.c:node_read_meminfo: of this node alone";
+    for (node, facts) in &scene.now.nodes {
+        let zones = || scene.now.zoneinfo.zones.iter().filter(|((n, _), _)| n == node).map(|(_, zone)| zone);
+        let free: Option<u64> = zones().map(|zone| zone.counters.get("free").copied()).sum();
+        let late: u64 = zones().flat_map(|z| z.pagesets.values()).filter_map(|p| p.get("threshold")).sum();
+        if let (Some(free), Some(seen)) = (free, facts.meminfo.get("MemFree")) {
+            let slack = (MOVED + late) * 4;
+            findings.extend(off("node.MemFree", format!("node {node}"), free * 4, *seen, slack, rule));
+        }
+    }
+    let nodes = scene.now.nodes.values();
+    for row in ROWS {
+        let sum: Option<u64> = nodes.clone().map(|facts| facts.meminfo.get(row).copied()).sum();
+        if let (Some(all), Some(sum)) = (scene.now.meminfo.get(row), sum) {
+            findings.extend(off("node.sum", row.to_string(), *all, sum, ONE_AFTER_THE_OTHER * 4, rule));
+        }
+    }
 }
 
 /// A node's directory holds what those of boot hold.
@@ -67,6 +109,10 @@ fn check_tiers(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let mut listed: Vec<u32> = scene.now.tiers.values().flatten().copied().collect();
     listed.sort_unstable();
     expect_eq(findings, "node.tiers", "", join(populated(scene, |_| true)), join(listed), rule);
+    let rule = "mm/memory-tiers.c:set_node_memory_tier: memory that nothing says is slower is in the tier of boot memory";
+    let tiers =
+        |s: &super::Snapshot| join(s.tiers.iter().filter(|(_, n)| !n.is_empty()).map(|(name, _)| name));
+    expect_eq(findings, "node.tier_names", "", tiers(scene.base.snapshot), tiers(scene.now), rule);
 }
 
 /// Nodes with a populated zone that `which` accepts.
@@ -94,8 +140,16 @@ fn check_threads(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 fn check_masks(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let base = &scene.base.snapshot.masks;
     let mask = |name: &str| scene.now.masks.get(name).cloned().unwrap_or_default();
-    for name in ["possible", "has_cpu"].iter().filter(|n| base.contains_key(**n)) {
-        expect_eq(findings, "node.mask", name, join(&base[*name]), join(mask(name)), "does not change here");
+    if let Some(possible) = base.get("possible") {
+        let rule = "does not change here";
+        expect_eq(findings, "node.mask", "possible", join(possible), join(mask("possible")), rule);
+    }
+    if base.contains_key("has_cpu") {
+        let with_cpus =
+            scene.now.nodes.iter().filter(|(_, f)| f.cpus.as_ref().is_some_and(|c| !c.is_empty()));
+        let (expected, rule) =
+            (join(with_cpus.map(|(n, _)| n)), "mm/vmstat.c:vmstat_cpu_online, vmstat_cpu_dead");
+        expect_eq(findings, "node.mask", "has_cpu", expected, join(mask("has_cpu")), rule);
     }
     let has_memory = populated(scene, |_| true);
     expect_eq(findings, "node.mask", "has_memory", join(has_memory), join(mask("has_memory")), STATES);

@@ -57,6 +57,8 @@ pub fn check_pages(
             let rule = "fs/proc/page.c: pfn_to_online_page finds no page of an offline block";
             let hidden = hidden(version, flags);
             expect_eq(&mut findings, "pages.hidden", &subject, layout.block_pages(), hidden, rule);
+            let rule = "fs/proc/page.c:kpagecount_read: 0 for a page that pfn_to_online_page does not find";
+            expect_eq(&mut findings, "pages.counted", &subject, 0, count(wire::COUNTED), rule);
         }
         BlockState::Online | BlockState::GoingOffline => {}
     }
@@ -130,6 +132,7 @@ mod tests {
             assert_eq!(odd(NOPAGE, 33), ["pages.nopage"]);
             assert_eq!(odd(RESERVED, 33), ["pages.reserved"]);
             assert_eq!(odd(OFFLINE, 33), ["pages.offline"]);
+            assert_eq!(odd(wire::COUNTED, 34), ["pages.counted"]);
             let shown = facts(kernel, MIXED, 34, &|f| f.values_mut().for_each(|n| *n -= 1));
             assert_eq!(shown, ["pages.hidden"], "{kernel}");
         }

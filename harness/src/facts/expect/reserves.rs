@@ -9,6 +9,9 @@ const AVAILABLE: &str = "mm/show_mem.c:si_mem_available, mm/page_alloc.c:calcula
 const THRESHOLD: &str = "mm/vmstat.c:refresh_zone_stat_thresholds, calculate_normal_threshold";
 const FREE_LISTS: &str = "mm/page_alloc.c:account_freepages: nr_free_pages counts what is on the free lists";
 
+const BUDDIES: &str =
+    "mm/page_alloc.c:__add_to_free_list, __del_page_from_free_list: nr_free counts what is on a list";
+
 /// Pages by which the kernel's own work may move what is read twice within one file.
 const AT_ONCE: u64 = 64;
 /// The same for two files that are read one after the other.
@@ -122,6 +125,10 @@ fn check_free_lists(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let listed: u64 = lists.values().map(|l| l.pages).sum();
         let late: u64 = zone.pagesets.values().filter_map(|p| p.get("threshold")).sum();
         let slack = ONE_AFTER_THE_OTHER + late + 8 * all.abs_diff(then);
+        if let Some(said) = scene.now.buddies.as_ref().and_then(|b| b.get(&(*node, name.clone()))) {
+            let subject = zone_subject(*node, name);
+            findings.extend(off("zone.buddies", subject, listed, *said, slack, BUDDIES));
+        }
         findings.extend(off(
             "zone.free_lists",
             zone_subject(*node, name),

@@ -163,7 +163,9 @@ fn check_rest(
 /// pages isolated for migration, and what the counters' per-CPU differences hide. A pageblock that was counted but
 /// never freed (or freed twice) is more than that on guests with few CPUs.
 fn check_lost(scene: &Scene<'_>, subject: &str, node: u32, seen: &ZoneFacts, findings: &mut Vec<Finding>) {
-    let huge = scene.now.meminfo.get("HugePages_Total").is_some_and(|n| *n > 0);
+    // the second row is of all sizes, and not in every kernel
+    let rows = ["HugePages_Total", "Hugetlb"];
+    let huge = rows.iter().any(|row| scene.now.meminfo.get(*row).is_some_and(|n| *n > 0));
     if seen.present == 0 || huge {
         return;
     }

@@ -55,6 +55,31 @@ const PARAMETERS: [&str; 4] =
 
 type Judged = Result<Vec<Finding>, JudgeError>;
 
+/// What of an error is a fault of the kernel's. What the agent sends is checksummed: a text of an unknown shape is the
+/// kernel's, and so is a file that was there when the guest had `booted` and now is not or cannot be read.
+fn kernels_fault(error: &facts::FactError, booted: bool) -> Option<Finding> {
+    use facts::FactError::{Impossible, Missing, Shape, Unreadable};
+    match error {
+        Shape { path, line, why, text } => {
+            let rule = format!("the format of this file is ABI (line {line}: {why})");
+            Some(Finding::new("file.shape", path, "the documented format", format!("{text:?}"), rule))
+        }
+        Unreadable { path, errno } if !error.is_race() && !error.is_want() => {
+            let rule = "a file that is there can be read";
+            Some(Finding::new("file.unreadable", path, "its content", super::errno::name(*errno), rule))
+        }
+        Missing { path } if booted => {
+            let rule = "every kernel with memory hotplug has this file, and it was there at boot";
+            Some(Finding::new("file.missing", path, "there", "not there", rule))
+        }
+        Impossible(seen) => {
+            let rule = "mm/mm_init.c, drivers/base/memory.c:memory_dev_init: boot memory is online, and of a zone and a node";
+            Some(Finding::new("boot.state", "", "memory as boot makes it", seen, rule))
+        }
+        _ => None,
+    }
+}
+
 /// What the judge must know of a scenario before its guest answers.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -92,6 +117,8 @@ struct State {
     written: BTreeMap<String, String>,
     /// user_reserve_kbytes as it was just written; a text that is no plain number tells nothing
     reserve_written: Option<Option<u64>>,
+    /// managed pages of all zones when min_free_kbytes was written
+    min_free_written: Option<u64>,
     /// page frames that were poisoned on purpose, in memory that is still there
     poisoned: BTreeSet<u64>,
     /// names of the holds that are not released
@@ -124,11 +151,10 @@ impl Judge {
     /// # Errors
     /// [`JudgeError`]: nothing can be said of the kernel.
     pub fn take(&mut self, observation: &Observation) -> Judged {
+        let booted = self.state.is_some();
         match self.judge(observation) {
-            // What the agent sends is checksummed: a text of an unknown shape is the kernel's.
-            Err(JudgeError::Facts(facts::FactError::Shape { path, line, why, text })) => {
-                let rule = format!("the format of this file is ABI (line {line}: {why})");
-                Ok(vec![Finding::new("file.shape", path, "the documented format", format!("{text:?}"), rule)])
+            Err(JudgeError::Facts(error)) => {
+                kernels_fault(&error, booted).map_or(Err(error.into()), |f| Ok(vec![f]))
             }
             judged => judged,
         }
@@ -186,6 +212,7 @@ impl Judge {
             concurrent: false,
             written: BTreeMap::new(),
             reserve_written: None,
+            min_free_written: None,
             poisoned: BTreeSet::new(),
             held: BTreeSet::new(),
             last_seqnum: boot.settled.uevents.last().map(|u| u.seqnum),
@@ -199,6 +226,7 @@ impl Judge {
             luck: false,
         };
         let mut findings = state.check(&self.context)?;
+        findings.extend(state.base_layout.check_boot(&state.base));
         findings.extend(check_cpu_nodes(&state.base, &self.context.subject.cpu_nodes));
         let findings = settled::persistent(&mut state.wrong_readings, findings);
         self.state = Some(state);

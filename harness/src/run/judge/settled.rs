@@ -3,9 +3,12 @@
 use super::*;
 
 /// Facts that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 7] = [
+const ONE_AFTER_ANOTHER: [&str; 10] = [
     "meminfo.MemAvailable",
     "zone.free_lists",
+    "zone.buddies",
+    "node.MemFree",
+    "node.sum",
     "drift.unaccounted",
     "node.lru",
     "pagetypes.largest",
@@ -37,6 +40,7 @@ impl State {
             hotremove: Some(subject.hotremove),
             written: &written,
             valid_zones: &valid_zones,
+            min_free_written: self.min_free_written == Some(self.now.managed_pages()),
             poisoned: &self.poisoned,
         };
         let base = expect::Base { snapshot: &self.base, layout: &self.base_layout };

@@ -30,11 +30,15 @@ impl State {
                 self.reserve_written = Some(number);
             } else if ruled.as_ref().is_none_or(Result::is_ok) && !words.is_empty() {
                 self.written.insert(write.path.clone(), words.join(" "));
+                if write.path == facts::MIN_FREE {
+                    self.min_free_written = Some(self.now.managed_pages());
+                }
             }
         }
         if POISON.contains(&write.path.as_str()) && write.errno == 0 {
-            let address = write.text.trim().strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16));
-            self.poisoned.extend(address.and_then(Result::ok).map(|a| a / policy::PAGE_BYTES));
+            let text = write.text.trim();
+            let address = text.strip_prefix("0x").map_or(text.parse(), |hex| u64::from_str_radix(hex, 16));
+            self.poisoned.extend(address.ok().map(|a| a / policy::PAGE_BYTES));
         }
         if let Some(ruled) = ruled {
             let (expected, rule) = match ruled {

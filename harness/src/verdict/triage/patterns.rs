@@ -212,6 +212,8 @@ static PATTERNS: &[Pattern] = &[
         Place::None,
     ),
     lasting(AddFailure, r"memory add fail, invalid altmap", "memory add fail, invalid altmap", Place::None),
+    // mm/page_alloc.c:build_all_zonelists; mm/mempolicy.c:check_highest_zone leaves Movable out
+    lasting(AddFailure, r"Policy zone: Movable", "the policy zone is Movable", Place::None),
     lasting(AddFailure, r"Unable to reserve (.*) region", "unable to reserve $1 region", Place::None),
     lasting(AddFailure, r"sparse_init_nid: node\[\d+\] (.*) failed", "$1 failed", Place::None),
     lasting(
