@@ -43,6 +43,7 @@ pub(super) fn kernels(args: &BisectArgs, range: &str) -> Result<i32, Failure> {
     }
     let run_args = run_args(args);
     let mut host = super::run::bare_host(&run_args)?;
+    host.fetches = context.tools.stop.clone();
     let cache = Cache::of_user().map_err(Failure::kernel)?;
     // The accelerator is proven with a kernel that is needed anyway.
     let first = Arc::new(kernel::fetch_offered(&row[0], &context).map_err(Failure::kernel)?);
@@ -92,7 +93,10 @@ impl Observe for Walk<'_> {
     ) -> Result<BTreeMap<String, Seen>, Stop> {
         let offered = &self.row[kernel];
         let host = |e: &dyn std::fmt::Display| Stop::Host(e.to_string());
-        let packaged = Arc::new(kernel::fetch_offered(offered, self.context).map_err(|e| host(&e))?);
+        let packaged = Arc::new(
+            kernel::fetch_offered(offered, self.context)
+                .map_err(|e| self.host.signal().map_or_else(|| host(&e), Stop::Signal))?,
+        );
         let config = packaged.config.as_ref().map(Config::that_matters).unwrap_or_default();
         self.configs.insert(kernel, config);
         let met =

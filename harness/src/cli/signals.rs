@@ -2,7 +2,7 @@
 //! ends memhp at once.
 
 use super::failure::Failure;
-use crate::kernel::build::Stop;
+use crate::kernel::build::{BuildError, Stop};
 use crate::run::host::Host;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -14,9 +14,13 @@ pub fn with_signals<T>(host: &Host, work: impl FnOnce() -> Result<T, Failure>) -
     caught("run", |signal| host.end_by(signal), work)
 }
 
-/// Runs `work` with signals ending what it builds.
+/// Runs `work` with signals ending what it fetches and builds. What was ended by one has failed, even if all was there.
 pub fn with_stop<T>(stop: &Stop, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    caught("build", |signal| stop.request(signal), work)
+    let done = caught("fetch or build", |signal| stop.request(signal), work)?;
+    match stop.signal() {
+        Some(signal) => Err(Failure::kernel(BuildError::Stopped(signal).into())),
+        None => Ok(done),
+    }
 }
 
 /// While nobody catches them, signals end memhp as they do any program.
@@ -59,5 +63,22 @@ impl Drop for Close {
     fn drop(&mut self) {
         IDLE.store(true, Ordering::SeqCst);
         self.0.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_signal_ended_has_failed() {
+        let stop = Stop::default();
+        assert_eq!(with_stop(&stop, || Ok(1)), Ok(1));
+        let ended = Failure { message: "ended by signal 15".into(), status: 143, no_tool: false };
+        let late = || {
+            stop.request(15);
+            Ok(1)
+        };
+        assert_eq!(with_stop(&stop, late), Err(ended));
     }
 }

@@ -68,7 +68,7 @@ pub fn part(part: Part, ctx: &Context<'_>) -> Result<Vec<u8>, KernelError> {
     let dir = ctx.cache.entry_or_build(KIND, &key, ctx.notify, |dir| {
         (ctx.notify)(Notice::Fetching { name: part.name().into(), what: format!("{package} of {suite}") });
         let _lock = ctx.cache.lock(APT, ctx.notify)?;
-        let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref())?;
+        let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref(), &ctx.tools.stop)?;
         apt.update(&suite)?;
         let mut closure = Closure::new(&apt, dir.join("debs"));
         closure.program(package, program)?;

@@ -1,16 +1,19 @@
 //! apt without root: its own lists and cache in a directory of ours, the host's archive, keys and proxy settings.
 //!
 //! apt checks the signatures; nothing of the system's package state is read or written. The caller holds the lock of
-//! the directory. Every command has a deadline.
+//! the directory. Every command has a deadline, and ends when the fetch is told to.
 
 use super::archive::{self, Archive, Candidate, Stanza};
+use super::build::{BuildError, Group, Stop, TICK};
 use super::error::{KernelError, at};
 use super::fetch::Wanted;
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 const ASK: Duration = Duration::from_secs(120);
 const UPDATE: Duration = Duration::from_secs(600);
@@ -24,11 +27,12 @@ pub(crate) struct Apt {
     dir: PathBuf,
     archive: Archive,
     suites: BTreeSet<String>,
+    stop: Stop,
 }
 
 impl Apt {
     /// Makes the directory ready. Without an archive given, the host's is found.
-    pub(crate) fn open(dir: &Path, archive: Option<&Archive>) -> Result<Self, KernelError> {
+    pub(crate) fn open(dir: &Path, archive: Option<&Archive>, stop: &Stop) -> Result<Self, KernelError> {
         for sub in ["lists/partial", "cache/archives/partial"] {
             let path = dir.join(sub);
             fs::create_dir_all(&path).map_err(at("creating", &path))?;
@@ -37,9 +41,9 @@ impl Apt {
         write(&dir.join("apt.conf"), &configuration(dir))?;
         let archive = match archive {
             Some(archive) => archive.clone(),
-            None => host_archive()?,
+            None => host_archive(stop)?,
         };
-        Ok(Self { dir: dir.to_path_buf(), archive, suites: BTreeSet::new() })
+        Ok(Self { dir: dir.to_path_buf(), archive, suites: BTreeSet::new(), stop: stop.clone() })
     }
 
     /// Fetches the package list of a suite, which the other questions can then be asked about.
@@ -116,7 +120,7 @@ impl Apt {
         arguments: &[&str],
         limit: Duration,
     ) -> Result<String, KernelError> {
-        run(cwd, program, Some(&self.dir.join("apt.conf")), arguments, limit)
+        run(cwd, program, Some(&self.dir.join("apt.conf")), arguments, limit, &self.stop)
     }
 }
 
@@ -150,11 +154,11 @@ fn configuration(dir: &Path) -> String {
 
 /// The Debian archive among the host's package sources, with the keys that Debian's own package installs and those
 /// that the host names for it.
-fn host_archive() -> Result<Archive, KernelError> {
+fn host_archive(stop: &Stop) -> Result<Archive, KernelError> {
     let empty = tempfile::tempdir().map_err(at("creating a directory in", &std::env::temp_dir()))?;
     let lists = format!("Dir::State::lists={}/", empty.path().display());
     let arguments = ["update", "--print-uris", "-o", &lists];
-    let text = run(empty.path(), "apt-get", None, &arguments, ASK)?;
+    let text = run(empty.path(), "apt-get", None, &arguments, ASK, stop)?;
     let Some(mut archive) = Archive::from_print_uris(&text) else {
         let uris = text.lines().filter(|l| l.contains("/InRelease'")).filter_map(|l| l.split('\'').nth(1));
         let seen = uris.collect::<Vec<_>>().join(", ");
@@ -194,45 +198,67 @@ fn write(path: &Path, text: &str) -> Result<(), KernelError> {
     fs::write(path, text).map_err(at("writing", path))
 }
 
-/// Runs a command to its end or its deadline; output goes through files, so that nothing waits for a reader.
+/// Runs a command to its end, its deadline or the stop, in a group of its own: a Ctrl-C must not look like a failure of
+/// the archive. Output goes through files, so that nothing waits for a reader.
 fn run(
     cwd: &Path,
     program: &str,
     config: Option<&Path>,
     arguments: &[&str],
     limit: Duration,
+    stop: &Stop,
 ) -> Result<String, KernelError> {
-    let command = format!("{program} {}", arguments.join(" "));
+    let named = format!("{program} {}", arguments.join(" "));
     let output = tempfile::tempdir().map_err(at("creating a directory in", &std::env::temp_dir()))?;
     let (out, err) = (output.path().join("out"), output.path().join("err"));
     let create = |path: &Path| File::create(path).map_err(at("creating", path));
     let config = config.map(|c| vec![OsString::from("-c"), c.into()]).unwrap_or_default();
     let all: Vec<OsString> = config.into_iter().chain(arguments.iter().map(OsString::from)).collect();
-    let expression = duct::cmd(program, all)
-        .dir(cwd)
-        .env("LC_ALL", "C")
-        .stdin_null()
-        .stdout_file(create(&out)?)
-        .stderr_file(create(&err)?)
-        .unchecked();
-    let handle = expression.start().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => KernelError::AptMissing(program.to_string()),
-        _ => at("starting", Path::new(program))(e),
-    })?;
-    let ended = handle.wait_timeout(limit).map_err(at("waiting for", Path::new(program)))?;
-    let Some(ended) = ended else {
-        handle.kill().map_err(at("killing", Path::new(program)))?;
-        return Err(KernelError::AptTimeout { command, seconds: limit.as_secs() });
+    let mut command = Command::new(program);
+    command.args(all).current_dir(cwd).env("LC_ALL", "C").stdin(Stdio::null());
+    command.stdout(create(&out)?).stderr(create(&err)?);
+    let Some(status) = ended(&mut command, program, limit, stop)? else {
+        return Err(KernelError::AptTimeout { command: named, seconds: limit.as_secs() });
     };
     let read = |path: &Path| fs::read_to_string(path).map_err(at("reading", path));
-    if ended.status.success() {
+    if status.success() {
         return read(&out);
     }
     let stderr = read(&err)?;
     if stderr.contains("No space left on device") || stderr.contains("enough free space") {
         return Err(KernelError::NoSpace(cwd.to_path_buf()));
     }
-    Err(KernelError::Apt { command, stderr: complaint(&stderr, &ended.status.to_string()) })
+    Err(KernelError::Apt { command: named, stderr: complaint(&stderr, &status.to_string()) })
+}
+
+/// Its status; `None`: the deadline passed.
+fn ended(
+    command: &mut Command,
+    program: &str,
+    limit: Duration,
+    stop: &Stop,
+) -> Result<Option<ExitStatus>, KernelError> {
+    let stopped =
+        || stop.signal().map_or(Ok(()), |signal| Err(KernelError::from(BuildError::Stopped(signal))));
+    let path = Path::new(program);
+    stopped()?;
+    let child = crate::sys::spawn_bound(command, &[], Signal::TERM).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => KernelError::AptMissing(program.to_string()),
+        _ => at("starting", path)(e),
+    })?;
+    let mut group = Group::of(child).map_err(at("watching", path))?;
+    let begun = Instant::now();
+    while !group.ended_within(&TICK).map_err(at("waiting for", path))? {
+        stopped()?;
+        if begun.elapsed() > limit {
+            return Ok(None);
+        }
+    }
+    let status = group.reap().map_err(at("waiting for", path))?;
+    if !status.success() {
+        stopped()?;
+    }
+    Ok(Some(status))
 }
 
 /// apt's errors in a line: the first two, without doubles.
@@ -265,6 +291,40 @@ mod tests {
             "W: old\nE: Failed to fetch x\nE: Failed to fetch x\nE: Some index files failed\nE: more\n";
         assert_eq!(complaint(text, "exit status: 100"), "Failed to fetch x; Some index files failed");
         assert_eq!(complaint("", "exit status: 100"), "exit status: 100");
+    }
+
+    #[test]
+    fn a_stop_ends_a_command_and_is_no_failure_of_the_archive() {
+        let dir = tempfile::tempdir().unwrap();
+        let stop = Stop::default();
+        let sh = |script: &str| run(dir.path(), "sh", None, &["-c", script], ASK, &stop);
+        assert_eq!(sh("echo out").unwrap(), "out\n");
+        let failed = sh("echo E: gone >&2; exit 100").unwrap_err();
+        assert_eq!(
+            (failed.is_apt(), failed.to_string()),
+            (true, "sh -c echo E: gone >&2; exit 100 failed: gone".into())
+        );
+        let begun = dir.path().join("begun");
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !begun.exists() {
+                    std::thread::yield_now();
+                }
+                stop.request(15);
+            });
+            sh("> begun; exec sleep 3600").unwrap_err()
+        });
+        assert_eq!((error.is_apt(), error.to_string()), (false, "ended by signal 15".into()));
+        fs::remove_file(&begun).unwrap();
+        assert_eq!(sh("> begun").unwrap_err().to_string(), "ended by signal 15");
+        assert!(!begun.exists(), "nothing is started after a stop");
+    }
+
+    #[test]
+    fn a_command_has_a_deadline() {
+        let limit = Duration::from_millis(10);
+        let error = run(Path::new("/"), "sleep", None, &["3600"], limit, &Stop::default()).unwrap_err();
+        assert_eq!(error.to_string(), "sleep 3600 did not end within 0 s");
     }
 
     #[test]

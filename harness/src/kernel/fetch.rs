@@ -135,7 +135,7 @@ pub(super) fn is_cached(wanted: &dyn Wanted, pin: &Pin, ctx: &Context<'_>) -> Re
 /// The newest of a definition in the archive, without fetching it.
 pub(super) fn newest(wanted: &dyn Wanted, ctx: &Context<'_>) -> Result<Pin, KernelError> {
     let _lock = ctx.cache.lock(APT, ctx.notify)?;
-    let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref())?;
+    let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref(), &ctx.tools.stop)?;
     newest_in(&mut apt, wanted, ctx)
 }
 
@@ -167,7 +167,7 @@ fn from_archive(
     if let Some(kept) = at_hand(name, wanted, pin, ctx)? {
         return Ok(kept);
     }
-    let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref())?;
+    let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref(), &ctx.tools.stop)?;
     if let Some(pin) = pin {
         match apt.update(&pin.suite) {
             Ok(()) if still_there(&apt, wanted, pin)? => {
@@ -231,7 +231,7 @@ pub(super) fn this(
     ctx: &Context<'_>,
 ) -> Result<Kept, KernelError> {
     let _lock = ctx.cache.lock(APT, ctx.notify)?;
-    let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref())?;
+    let mut apt = Apt::open(&ctx.cache.dir(APT), ctx.archive.as_ref(), &ctx.tools.stop)?;
     apt.update(&found.suite)?;
     let pin = describe(&apt, found)?;
     let dir = download(&apt, name, wanted, &pin, ctx)?;

@@ -98,7 +98,7 @@ fn kept(wanted: &[(&String, Package)], ctx: &Context<'_>) -> Result<Vec<Offered>
 
 fn listed(wanted: &[(&String, Package)], ctx: &Context<'_>) -> Result<Vec<Offered>, KernelError> {
     let _lock = ctx.cache.lock(fetch::APT, ctx.notify)?;
-    let mut apt = Apt::open(&ctx.cache.dir(fetch::APT), ctx.archive.as_ref())?;
+    let mut apt = Apt::open(&ctx.cache.dir(fetch::APT), ctx.archive.as_ref(), &ctx.tools.stop)?;
     let mut suites: Vec<&String> = wanted.iter().flat_map(|(_, p)| &p.suites).collect();
     suites.sort();
     suites.dedup();

@@ -3,6 +3,7 @@
 use super::plan::Planned;
 use super::trouble::Trouble;
 use crate::image::{Initramfs, Part};
+use crate::kernel::build::Stop;
 use crate::verdict::Known;
 use crate::vm::{Accel, Qemu, RunDir, RunDirError, Vm};
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub struct Host {
     pub known: Option<Known>,
     /// further words of the lines that repeat a scenario: ` -k ./bzImage`
     pub repeat_options: String,
+    /// ends what is fetched when the run is interrupted
+    pub fetches: Stop,
     interrupted: AtomicI32,
     no_more: AtomicBool,
     guests: Mutex<BTreeMap<u64, u32>>,
@@ -96,6 +99,7 @@ impl Host {
             known: None,
             repeat_options: String::new(),
             interrupted: AtomicI32::new(0),
+            fetches: Stop::default(),
             no_more: AtomicBool::new(false),
             guests: Mutex::default(),
             next_guest: Mutex::default(),
@@ -123,6 +127,7 @@ impl Host {
     /// Ends the run because of a signal: the first one is what the exit status tells of.
     pub fn end_by(&self, signal: i32) {
         let _ = self.interrupted.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        self.fetches.request(signal);
         self.kill_guests();
     }
 
@@ -195,7 +200,10 @@ impl Host {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let made = parts.entry(part).or_insert_with(|| {
             let tell = |notice: crate::kernel::Notice| tracing::info!("{notice}");
-            let made = crate::kernel::Context::new(&tell).and_then(|ctx| crate::image::part(part, &ctx));
+            let made = crate::kernel::Context::new(&tell).and_then(|mut ctx| {
+                ctx.tools.stop = self.fetches.clone();
+                crate::image::part(part, &ctx)
+            });
             made.map(Arc::new).map_err(|e| format!("cannot get {} for the guest: {e}", part.name()))
         });
         made.clone().map_err(Trouble::Miss)

@@ -104,7 +104,7 @@ pub enum BuildError {
         log: PathBuf,
     },
     /// Ctrl-C or SIGTERM.
-    #[error("ended by signal {0} while building")]
+    #[error("ended by signal {0}")]
     Stopped(i32),
     /// Somebody edits.
     #[error("{} changed while it was built; build again", .0.display())]

@@ -21,7 +21,7 @@ mod update;
 
 pub use error::BuildError;
 pub use fragment::Fragment;
-pub(crate) use process::run as run_step;
+pub(crate) use process::{Group, TICK, run as run_step};
 pub use source::Source;
 pub use step::{Direct, Progress, Quiet, Runner, Step, Stop, Tools};
 pub use store::{Kept, Request, build, check};

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const GUARD: &str = r#"trap 'trap "" TERM; kill -TERM 0; wait "$!"; exit 143' TERM; "$@" & wait "$!""#;
 /// How often the log, the stop and the watch are looked at while the step runs.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+pub(crate) const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// What make and its compilers get to end by themselves.
 const GRACE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
@@ -81,7 +81,7 @@ fn wait(
 }
 
 /// A process group; dropping it ends and reaps it.
-struct Group {
+pub(crate) struct Group {
     child: Child,
     pid: Pid,
     fd: OwnedFd,
@@ -89,7 +89,7 @@ struct Group {
 }
 
 impl Group {
-    fn of(mut child: Child) -> io::Result<Self> {
+    pub(crate) fn of(mut child: Child) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Self { child, pid, fd, reaped: false }),
@@ -101,7 +101,7 @@ impl Group {
         }
     }
 
-    fn ended_within(&self, limit: &Timespec) -> io::Result<bool> {
+    pub(crate) fn ended_within(&self, limit: &Timespec) -> io::Result<bool> {
         let mut fds = [PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN)];
         match poll(&mut fds, Some(limit)) {
             Ok(n) => Ok(n > 0),
@@ -111,7 +111,7 @@ impl Group {
     }
 
     /// What the leader left behind is killed while the group's number is still taken.
-    fn reap(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn reap(&mut self) -> io::Result<ExitStatus> {
         let _ = kill_process_group(self.pid, Signal::KILL);
         self.reaped = true;
         self.child.wait()
