@@ -46,6 +46,9 @@ fn a_wrong_command_line_is_status_2() {
     refused(&["run", "no/such-case", "-k", KERNEL], 2, "no scenario matches \"no/such-case\"");
     refused(&["run", "./no-such-case.yaml", "-k", KERNEL], 2, "./no-such-case.yaml");
     refused(&["run", "-j", "0"], 2, "-j");
+    for scale in ["nan", "inf", "-1", "0", "1e7"] {
+        refused(&["run", &format!("--timeout-scale={scale}")], 2, "want a number above 0");
+    }
     refused(&["run", CASE, "-k", KERNEL, "--shard", "3/2"], 2, "want I/N with 1 <= I <= N");
     refused(&["run", CASE, "-k", KERNEL, "--out", "/proc/none/out"], 2, "/proc/none");
     refused(&["parse", "/proc/none"], 2, "/proc/none");

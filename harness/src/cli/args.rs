@@ -144,7 +144,7 @@ pub struct HostArgs {
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
     /// multiply every deadline (debug kernels, slow hosts)
-    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = scale)]
     pub timeout_scale: f64,
     /// QEMU to use [default: qemu-system-x86_64 on PATH]
     #[arg(long, value_name = "PATH")]
@@ -161,6 +161,14 @@ pub struct HostArgs {
     /// QEMU waits for gdb on this TCP port of the loopback address; one guest at a time, no deadlines
     #[arg(long, value_name = "PORT")]
     pub gdb: Option<u16>,
+}
+
+/// The largest factor on deadlines: an hour times this is a time that Linux and Rust can still count.
+const MOST_SCALE: f64 = 1e6;
+
+fn scale(text: &str) -> Result<f64, String> {
+    let wrong = || format!("want a number above 0, {MOST_SCALE} at most");
+    text.parse().ok().filter(|scale| *scale > 0.0 && *scale <= MOST_SCALE).ok_or_else(wrong)
 }
 
 /// `memhp list`.
@@ -337,4 +345,17 @@ pub enum Accel {
     Kvm,
     /// emulation
     Tcg,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_that_deadlines_can_have() {
+        assert_eq!(["5", "0.5", "1e6"].map(scale), [Ok(5.0), Ok(0.5), Ok(1e6)]);
+        for bad in ["nan", "inf", "-1", "0", "-0", "1e7", "x", ""] {
+            assert_eq!(scale(bad), Err("want a number above 0, 1000000 at most".into()), "{bad}");
+        }
+    }
 }
