@@ -195,7 +195,7 @@ fn history(args: &BisectArgs, tree: &Path, good: &str, bad: &str, out: &Path) ->
         None => return Err(Failure::host("nothing was built")),
     };
     let (first, _) = kernel_of(&dir, None)?;
-    super::run::prove(&run_args, &mut host, &[first], &mut Vec::new())?;
+    super::prove::prove(&run_args, &mut host, &[first], &mut Vec::new())?;
 
     let mut subjects = BTreeMap::new();
     let mut told =

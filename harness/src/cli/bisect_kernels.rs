@@ -47,7 +47,7 @@ pub(super) fn kernels(args: &BisectArgs, range: &str) -> Result<i32, Failure> {
     let cache = Cache::of_user().map_err(Failure::kernel)?;
     // The accelerator is proven with a kernel that is needed anyway.
     let first = Arc::new(kernel::fetch_offered(&row[0], &context).map_err(Failure::kernel)?);
-    super::run::prove(&run_args, &mut host, std::slice::from_ref(&first), &mut Vec::new())?;
+    super::prove::prove(&run_args, &mut host, std::slice::from_ref(&first), &mut Vec::new())?;
     let mut walk = Walk {
         args,
         host: &host,

@@ -2,6 +2,7 @@
 
 use super::args::RunArgs;
 use super::failure::Failure;
+use super::signals::before_a_run;
 use super::{run, sources};
 use crate::compare::{self, Kernels, RunFacts};
 use crate::event::{Kind, ScenarioEnd};
@@ -72,7 +73,7 @@ impl Runs {
         }
         let out = args.out.clone().map_or_else(run::default_out, Ok);
         let out = out.map_err(|e| Failure::usage(format!("memhp-out: {e}; name a directory with --out")))?;
-        run::prove(args, &mut host, &all, &mut notices)?;
+        super::prove::prove(args, &mut host, &all, &mut notices)?;
         let mut sides = [None, None];
         for (index, spec, kernel) in kernels {
             let dir = out.join(if index == 0 { "a" } else { "b" });
@@ -161,7 +162,7 @@ impl Live {
         args.sources.kernels = vec![spec.clone()];
         let kernels = [kernel];
         let chosen = sources::scenarios(&args.patterns, &args.sources, &kernels)?;
-        let met = super::subjects::of(&kernels, Some(host))?.into_iter().next();
+        let met = before_a_run(host, || super::subjects::of(&kernels, Some(host)))?.into_iter().next();
         let met = met.ok_or_else(|| Failure::host("no kernel"))?;
         let kernel = (met.kernel, met.subject);
         let kernels = std::slice::from_ref(&kernel);

@@ -24,6 +24,11 @@ impl Failure {
         Self { message: message.to_string(), status: 3, no_tool: false }
     }
 
+    /// SIGINT or SIGTERM came.
+    pub fn ended(signal: i32) -> Self {
+        Self { message: format!("ended by signal {signal}"), status: 128 + signal, no_tool: false }
+    }
+
     /// A kernel cannot be had: usage where the spec is wrong, the host's fault where fetching failed.
     pub fn kernel(error: crate::kernel::KernelError) -> Self {
         use crate::kernel::{KernelError, build::BuildError};

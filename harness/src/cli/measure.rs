@@ -189,7 +189,7 @@ fn onlining(args: &OnliningArgs, wanted: &Wanted) -> Result<i32, Failure> {
     let usual = RunArgs { host: args.host.clone(), ..RunArgs::usual() };
     let mut host = run::host(&usual, qemu)?;
     if args.clock == Clock::Host {
-        run::prove(&usual, &mut host, &resolved.all, &mut resolved.notices)?;
+        super::prove::prove(&usual, &mut host, &resolved.all, &mut resolved.notices)?;
     }
     let out = args.out.clone().map_or_else(run::default_out, Ok);
     let out = out.map_err(|e| Failure::usage(format!("memhp-out: {e}; name a directory with --out")))?;

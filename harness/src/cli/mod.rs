@@ -17,6 +17,7 @@ pub mod merge;
 mod parse;
 mod predict;
 mod progress;
+mod prove;
 mod run;
 mod series;
 mod setup;

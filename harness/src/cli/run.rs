@@ -1,7 +1,9 @@
 //! `memhp run`: resolve everything, run the plan, write every report.
 
-use super::args::{Accel as AccelArg, Boot, Format, RunArgs};
+use super::args::{Boot, Format, RunArgs};
 use super::failure::Failure;
+use super::prove::prove;
+use super::signals::before_a_run;
 use super::sources;
 use super::verify::Forked;
 use crate::event::{self, Kind};
@@ -15,7 +17,7 @@ use crate::run::spec;
 use crate::verdict::known::{Entry, Reproduces};
 use crate::verdict::{self, ExitOptions, Known, Mode, Signal};
 use crate::vm::arch::Arch;
-use crate::vm::{Accel, Boot as VmBoot, Qemu, accel};
+use crate::vm::{Accel, Qemu};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +40,7 @@ pub fn run_to(args: &RunArgs, stdout: report::Stdout) -> Result<i32, Failure> {
     let chosen = sources::scenarios(&args.patterns, &args.sources, &resolved.all)?;
     let mut host = host(args, qemu)?;
     prove(args, &mut host, &resolved.all, &mut resolved.notices)?;
-    let met = super::subjects::of(&resolved.all, Some(&host))?;
+    let met = before_a_run(&host, || super::subjects::of(&resolved.all, Some(&host)))?;
     let dead: BTreeMap<String, _> =
         met.iter().filter_map(|m| Some((m.kernel.name.clone(), m.dead.clone()?))).collect();
     let kernels: Vec<_> = met.into_iter().map(|met| (met.kernel, met.subject)).collect();
@@ -233,37 +235,6 @@ pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
 pub(super) fn bare_host(args: &RunArgs) -> Result<Host, Failure> {
     crate::vm::sweep(&crate::vm::run_base()).map_err(Failure::host)?;
     host(args, Qemu::find(args.host.qemu.as_deref(), Arch::X86_64).map_err(Failure::host)?)
-}
-
-/// Finds the accelerator by running the first kernel as a guest.
-pub fn prove(
-    args: &RunArgs,
-    host: &mut Host,
-    kernels: &[Arc<Kernel>],
-    notices: &mut Vec<String>,
-) -> Result<(), Failure> {
-    let wish = match args.host.accel {
-        AccelArg::Auto => accel::Wish::Auto,
-        AccelArg::Kvm => accel::Wish::Kvm,
-        AccelArg::Tcg => accel::Wish::Tcg,
-    };
-    let Some(kernel) = kernels.first() else { return Ok(()) };
-    let machine = spec::machine(&crate::case::schema::Machine::default(), host).map_err(Failure::usage)?;
-    let boot = VmBoot {
-        kernel: kernel.boot.clone(),
-        initrd: Some(host.plain_initramfs().map_err(Failure::host)?.path),
-        cmdline: spec::PROBE.to_string(),
-    };
-    let cache = crate::kernel::Cache::of_user().map_err(Failure::kernel)?;
-    let choice = accel::choose(wish, &host.qemu, &machine, &boot, cache.root()).map_err(Failure::host)?;
-    host.accel = choice.accel;
-    if let Some(why) = choice.why {
-        let notice = format!("emulating (TCG): {why}");
-        // QEMU's own last words are in the log; on the terminal what it came to is enough.
-        say!("memhp: {}", notice.split(": qemu-system").next().unwrap_or(&notice));
-        notices.push(notice);
-    }
-    Ok(())
 }
 
 fn known(args: &RunArgs) -> Result<Known, Failure> {

@@ -2,7 +2,7 @@
 //! ends memhp at once.
 
 use super::failure::Failure;
-use crate::kernel::build::{BuildError, Stop};
+use crate::kernel::build::Stop;
 use crate::run::host::Host;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -14,11 +14,17 @@ pub fn with_signals<T>(host: &Host, work: impl FnOnce() -> Result<T, Failure>) -
     caught("run", |signal| host.end_by(signal), work)
 }
 
+/// Runs `work`, which boots guests of `host` before anything is recorded: nothing is left to do after a signal.
+pub fn before_a_run<T>(host: &Host, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let done = with_signals(host, work);
+    host.signal().map_or(done, |signal| Err(Failure::ended(signal)))
+}
+
 /// Runs `work` with signals ending what it fetches and builds. What was ended by one has failed, even if all was there.
 pub fn with_stop<T>(stop: &Stop, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let done = caught("fetch or build", |signal| stop.request(signal), work)?;
     match stop.signal() {
-        Some(signal) => Err(Failure::kernel(BuildError::Stopped(signal).into())),
+        Some(signal) => Err(Failure::ended(signal)),
         None => Ok(done),
     }
 }
@@ -74,11 +80,11 @@ mod tests {
     fn what_a_signal_ended_has_failed() {
         let stop = Stop::default();
         assert_eq!(with_stop(&stop, || Ok(1)), Ok(1));
-        let ended = Failure { message: "ended by signal 15".into(), status: 143, no_tool: false };
         let late = || {
             stop.request(15);
             Ok(1)
         };
-        assert_eq!(with_stop(&stop, late), Err(ended));
+        assert_eq!(with_stop(&stop, late), Err(Failure::ended(15)));
+        assert_eq!(Failure::ended(15).status, 143);
     }
 }

@@ -43,29 +43,36 @@ pub struct NoKvm {
     why: String,
 }
 
+/// What is booted for the proof, and who watches it.
+pub struct Trial<'a, G> {
+    /// the machine
+    pub machine: &'a Machine,
+    /// the kernel
+    pub boot: &'a Boot,
+    /// called when the guest runs; what it gives is kept as long
+    pub watch: &'a dyn Fn(&Vm) -> G,
+    /// the proof was ended from outside: it says nothing
+    pub ended: &'a dyn Fn() -> bool,
+}
+
 /// A guest with KVM says hello long before this.
 const PROOF: Duration = Duration::from_secs(10);
 const DEVICE: &str = "/dev/kvm";
 const FILE: &str = "accel.json";
 
-/// Decides; `boot` and `machine` are what is booted for the proof, `cache` is a directory for the answer.
+/// Decides; `cache` is a directory for the answer.
 ///
 /// # Errors
 /// Only for [`Wish::Kvm`]. A demanded KVM is tried again even if it is known to have failed.
-pub fn choose(
-    wish: Wish,
-    qemu: &Qemu,
-    machine: &Machine,
-    boot: &Boot,
-    cache: &Path,
-) -> Result<Choice, NoKvm> {
-    decide(wish, &identity(qemu), cache, || prove(qemu, machine, boot))
+pub fn choose<G>(wish: Wish, qemu: &Qemu, trial: &Trial<'_, G>, cache: &Path) -> Result<Choice, NoKvm> {
+    decide(wish, &identity(qemu), cache, trial.ended, || prove(qemu, trial))
 }
 
 fn decide(
     wish: Wish,
     identity: &Result<String, String>,
     cache: &Path,
+    ended: &dyn Fn() -> bool,
     prove: impl FnOnce() -> Result<(), String>,
 ) -> Result<Choice, NoKvm> {
     if wish == Wish::Tcg {
@@ -76,7 +83,9 @@ fn decide(
         (Ok(_), Some(known)) if known.is_ok() || wish == Wish::Auto => known,
         (Ok(key), _) => {
             let works = prove();
-            if let Err(e) = remember(cache, key, &works) {
+            if !ended()
+                && let Err(e) = remember(cache, key, &works)
+            {
                 tracing::warn!("cannot keep the answer about KVM in {}: {e}", cache.display());
             }
             works
@@ -115,10 +124,11 @@ fn identity(qemu: &Qemu) -> Result<String, String> {
 }
 
 /// Boots a guest under KVM and waits for the agent's hello.
-fn prove(qemu: &Qemu, machine: &Machine, boot: &Boot) -> Result<(), String> {
+fn prove<G>(qemu: &Qemu, trial: &Trial<'_, G>) -> Result<(), String> {
     fs::File::options().read(true).write(true).open(DEVICE).map_err(|e| format!("{DEVICE}: {e}"))?;
-    let spec = Spec::new(qemu.clone(), Accel::Kvm, machine.clone(), Some(boot.clone()));
+    let spec = Spec::new(qemu.clone(), Accel::Kvm, trial.machine.clone(), Some(trial.boot.clone()));
     let vm = Vm::start(spec).map_err(|e| one_line(&e.to_string()))?;
+    let _watch = (trial.watch)(&vm);
     match vm.channel().hello(Deadline::within(PROOF)) {
         Ok(_) => Ok(()),
         Err(e) => Err(format!("{DEVICE} opens, but a guest does not come up: {}", one_line(&e.to_string()))),
@@ -162,6 +172,10 @@ mod tests {
         Ok(text.to_string())
     }
 
+    fn goes_on() -> bool {
+        false
+    }
+
     fn tcg(why: &str) -> Choice {
         Choice { accel: Accel::Tcg, why: Some(format!("no KVM: {why}")) }
     }
@@ -172,26 +186,38 @@ mod tests {
         let cache = &cache.path().join("new");
         let hangs = || Err("hangs".to_string());
         let never = || panic!("known already");
-        assert_eq!(decide(Wish::Auto, &key("a"), cache, hangs).unwrap(), tcg("hangs"));
-        assert_eq!(decide(Wish::Auto, &key("a"), cache, never).unwrap(), tcg("hangs"));
+        assert_eq!(decide(Wish::Auto, &key("a"), cache, &goes_on, hangs).unwrap(), tcg("hangs"));
+        assert_eq!(decide(Wish::Auto, &key("a"), cache, &goes_on, never).unwrap(), tcg("hangs"));
         let kvm = Choice { accel: Accel::Kvm, why: None };
-        assert_eq!(decide(Wish::Auto, &key("b"), cache, || Ok(())).unwrap(), kvm);
-        assert_eq!(decide(Wish::Kvm, &key("b"), cache, never).unwrap(), kvm);
+        assert_eq!(decide(Wish::Auto, &key("b"), cache, &goes_on, || Ok(())).unwrap(), kvm);
+        assert_eq!(decide(Wish::Kvm, &key("b"), cache, &goes_on, never).unwrap(), kvm);
         assert_eq!(
-            decide(Wish::Tcg, &key("c"), cache, never).unwrap(),
+            decide(Wish::Tcg, &key("c"), cache, &goes_on, never).unwrap(),
             Choice { accel: Accel::Tcg, why: None }
         );
     }
 
     #[test]
+    fn a_proof_that_was_ended_is_no_answer() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = cache.path();
+        let killed = || Err("killed".to_string());
+        assert_eq!(decide(Wish::Auto, &key("a"), cache, &|| true, killed).unwrap(), tcg("killed"));
+        assert_eq!(decide(Wish::Auto, &key("a"), cache, &goes_on, || Ok(())).unwrap().accel, Accel::Kvm);
+    }
+
+    #[test]
     fn a_demand_tries_again_and_fails_clearly() {
         let cache = tempfile::tempdir().unwrap();
-        decide(Wish::Auto, &key("a"), cache.path(), || Err("hangs".to_string())).unwrap();
-        let error =
-            decide(Wish::Kvm, &key("a"), cache.path(), || Err("hangs again".to_string())).unwrap_err();
+        decide(Wish::Auto, &key("a"), cache.path(), &goes_on, || Err("hangs".to_string())).unwrap();
+        let error = decide(Wish::Kvm, &key("a"), cache.path(), &goes_on, || Err("hangs again".to_string()))
+            .unwrap_err();
         let text = "KVM does not work here: hangs again (leave out --accel kvm to emulate)";
         assert_eq!(error.to_string(), text);
-        assert_eq!(decide(Wish::Kvm, &key("a"), cache.path(), || Ok(())).unwrap().accel, Accel::Kvm);
+        assert_eq!(
+            decide(Wish::Kvm, &key("a"), cache.path(), &goes_on, || Ok(())).unwrap().accel,
+            Accel::Kvm
+        );
     }
 
     #[test]
@@ -199,14 +225,17 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let none = Err("/dev/kvm: gone".to_string());
         let never = || panic!("nothing to try");
-        assert_eq!(decide(Wish::Auto, &none, cache.path(), never).unwrap(), tcg("/dev/kvm: gone"));
-        assert!(decide(Wish::Kvm, &none, cache.path(), never).is_err());
+        assert_eq!(decide(Wish::Auto, &none, cache.path(), &goes_on, never).unwrap(), tcg("/dev/kvm: gone"));
+        assert!(decide(Wish::Kvm, &none, cache.path(), &goes_on, never).is_err());
     }
 
     #[test]
     fn a_damaged_cache_is_no_answer() {
         let cache = tempfile::tempdir().unwrap();
         fs::write(cache.path().join(FILE), "{").unwrap();
-        assert_eq!(decide(Wish::Auto, &key("a"), cache.path(), || Ok(())).unwrap().accel, Accel::Kvm);
+        assert_eq!(
+            decide(Wish::Auto, &key("a"), cache.path(), &goes_on, || Ok(())).unwrap().accel,
+            Accel::Kvm
+        );
     }
 }
