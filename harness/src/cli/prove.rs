@@ -34,6 +34,7 @@ pub fn prove(
     let trial = Trial {
         machine: &machine,
         boot: &boot,
+        sha256: &kernel.sha256,
         watch: &|vm: &Vm| shared.watch_over(vm),
         ended: &|| shared.interrupted(),
     };

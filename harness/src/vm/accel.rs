@@ -2,13 +2,15 @@
 //!
 //! There are hosts where /dev/kvm opens, KVM_CREATE_VM succeeds, and a guest hangs for ever. So the first `auto` on a
 //! host boots the kernel that is to be tested until the agent says hello; the answer is kept for this boot of the
-//! host, this QEMU and these permissions of /dev/kvm.
+//! host, this QEMU and these permissions of /dev/kvm. That it works holds for every kernel; that it does not may be the
+//! fault of this kernel or of these arguments to QEMU, and holds for them alone.
 
 use super::args::{Accel, Boot, Machine};
 use super::hub::Deadline;
 use super::qemu::Qemu;
 use super::start::{Spec, Vm};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -49,6 +51,8 @@ pub struct Trial<'a, G> {
     pub machine: &'a Machine,
     /// the kernel
     pub boot: &'a Boot,
+    /// its checksum
+    pub sha256: &'a str,
     /// called when the guest runs; what it gives is kept as long
     pub watch: &'a dyn Fn(&Vm) -> G,
     /// the proof was ended from outside: it says nothing
@@ -65,12 +69,14 @@ const FILE: &str = "accel.json";
 /// # Errors
 /// Only for [`Wish::Kvm`]. A demanded KVM is tried again even if it is known to have failed.
 pub fn choose<G>(wish: Wish, qemu: &Qemu, trial: &Trial<'_, G>, cache: &Path) -> Result<Choice, NoKvm> {
-    decide(wish, &identity(qemu), cache, trial.ended, || prove(qemu, trial))
+    let subject = format!("{} {} {:?}", trial.sha256, trial.boot.cmdline, trial.machine);
+    decide(wish, &identity(qemu), &subject, cache, trial.ended, || prove(qemu, trial))
 }
 
 fn decide(
     wish: Wish,
     identity: &Result<String, String>,
+    subject: &str,
     cache: &Path,
     ended: &dyn Fn() -> bool,
     prove: impl FnOnce() -> Result<(), String>,
@@ -78,13 +84,13 @@ fn decide(
     if wish == Wish::Tcg {
         return Ok(Choice { accel: Accel::Tcg, why: None });
     }
-    let works = match (identity, identity.as_ref().ok().and_then(|key| recall(cache, key))) {
+    let works = match (identity, identity.as_ref().ok().and_then(|key| recall(cache, key, subject))) {
         (Err(why), _) => Err(why.clone()),
         (Ok(_), Some(known)) if known.is_ok() || wish == Wish::Auto => known,
         (Ok(key), _) => {
             let works = prove();
             if !ended()
-                && let Err(e) = remember(cache, key, &works)
+                && let Err(e) = remember(cache, key, subject, &works)
             {
                 tracing::warn!("cannot keep the answer about KVM in {}: {e}", cache.display());
             }
@@ -144,19 +150,30 @@ fn one_line(text: &str) -> String {
 #[derive(Serialize, Deserialize)]
 struct Known {
     identity: String,
-    /// why not; `None`: it works
-    fails: Option<String>,
+    /// a guest ran
+    works: bool,
+    /// what failed, and why
+    fails: BTreeMap<String, String>,
 }
 
-fn recall(cache: &Path, identity: &str) -> Option<Result<(), String>> {
+fn known(cache: &Path, identity: &str) -> Option<Known> {
     let text = fs::read_to_string(cache.join(FILE)).ok()?;
-    let known: Known = serde_json::from_str(&text).ok()?;
-    (known.identity == identity).then(|| known.fails.map_or(Ok(()), Err))
+    serde_json::from_str(&text).ok().filter(|known: &Known| known.identity == identity)
 }
 
-fn remember(cache: &Path, identity: &str, works: &Result<(), String>) -> io::Result<()> {
+fn recall(cache: &Path, identity: &str, subject: &str) -> Option<Result<(), String>> {
+    let known = known(cache, identity)?;
+    if known.works { Some(Ok(())) } else { known.fails.get(subject).cloned().map(Err) }
+}
+
+fn remember(cache: &Path, identity: &str, subject: &str, works: &Result<(), String>) -> io::Result<()> {
     fs::create_dir_all(cache)?;
-    let known = Known { identity: identity.to_string(), fails: works.clone().err() };
+    let none = || Known { identity: identity.to_string(), works: false, fails: BTreeMap::new() };
+    let mut known = known(cache, identity).unwrap_or_else(none);
+    known.works = works.is_ok();
+    if let Err(why) = works {
+        known.fails.insert(subject.to_string(), why.clone());
+    }
     let file: PathBuf = cache.join(FILE);
     let new = tempfile::NamedTempFile::new_in(cache)?;
     serde_json::to_writer(&new, &known)?;
@@ -186,15 +203,31 @@ mod tests {
         let cache = &cache.path().join("new");
         let hangs = || Err("hangs".to_string());
         let never = || panic!("known already");
-        assert_eq!(decide(Wish::Auto, &key("a"), cache, &goes_on, hangs).unwrap(), tcg("hangs"));
-        assert_eq!(decide(Wish::Auto, &key("a"), cache, &goes_on, never).unwrap(), tcg("hangs"));
+        assert_eq!(decide(Wish::Auto, &key("a"), "k", cache, &goes_on, hangs).unwrap(), tcg("hangs"));
+        assert_eq!(decide(Wish::Auto, &key("a"), "k", cache, &goes_on, never).unwrap(), tcg("hangs"));
         let kvm = Choice { accel: Accel::Kvm, why: None };
-        assert_eq!(decide(Wish::Auto, &key("b"), cache, &goes_on, || Ok(())).unwrap(), kvm);
-        assert_eq!(decide(Wish::Kvm, &key("b"), cache, &goes_on, never).unwrap(), kvm);
+        assert_eq!(decide(Wish::Auto, &key("b"), "k", cache, &goes_on, || Ok(())).unwrap(), kvm);
+        assert_eq!(decide(Wish::Kvm, &key("b"), "k", cache, &goes_on, never).unwrap(), kvm);
         assert_eq!(
-            decide(Wish::Tcg, &key("c"), cache, &goes_on, never).unwrap(),
+            decide(Wish::Tcg, &key("c"), "k", cache, &goes_on, never).unwrap(),
             Choice { accel: Accel::Tcg, why: None }
         );
+    }
+
+    #[test]
+    fn a_failure_holds_for_its_kernel_alone_and_a_success_for_all() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = cache.path();
+        let auto = |subject: &str, proof: &dyn Fn() -> Result<(), String>| {
+            decide(Wish::Auto, &key("a"), subject, cache, &goes_on, proof).unwrap()
+        };
+        let never = || panic!("known already");
+        let fails = |why: &'static str| move || Err(why.to_string());
+        assert_eq!(auto("one", &fails("panics")), tcg("panics"));
+        assert_eq!(auto("two", &fails("hangs")), tcg("hangs"));
+        assert_eq!((auto("one", &never), auto("two", &never)), (tcg("panics"), tcg("hangs")));
+        assert_eq!(auto("three", &|| Ok(())).accel, Accel::Kvm);
+        assert_eq!(auto("one", &never).accel, Accel::Kvm);
     }
 
     #[test]
@@ -202,20 +235,21 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let cache = cache.path();
         let killed = || Err("killed".to_string());
-        assert_eq!(decide(Wish::Auto, &key("a"), cache, &|| true, killed).unwrap(), tcg("killed"));
-        assert_eq!(decide(Wish::Auto, &key("a"), cache, &goes_on, || Ok(())).unwrap().accel, Accel::Kvm);
+        assert_eq!(decide(Wish::Auto, &key("a"), "k", cache, &|| true, killed).unwrap(), tcg("killed"));
+        assert_eq!(decide(Wish::Auto, &key("a"), "k", cache, &goes_on, || Ok(())).unwrap().accel, Accel::Kvm);
     }
 
     #[test]
     fn a_demand_tries_again_and_fails_clearly() {
         let cache = tempfile::tempdir().unwrap();
-        decide(Wish::Auto, &key("a"), cache.path(), &goes_on, || Err("hangs".to_string())).unwrap();
-        let error = decide(Wish::Kvm, &key("a"), cache.path(), &goes_on, || Err("hangs again".to_string()))
-            .unwrap_err();
+        decide(Wish::Auto, &key("a"), "k", cache.path(), &goes_on, || Err("hangs".to_string())).unwrap();
+        let error =
+            decide(Wish::Kvm, &key("a"), "k", cache.path(), &goes_on, || Err("hangs again".to_string()))
+                .unwrap_err();
         let text = "KVM does not work here: hangs again (leave out --accel kvm to emulate)";
         assert_eq!(error.to_string(), text);
         assert_eq!(
-            decide(Wish::Kvm, &key("a"), cache.path(), &goes_on, || Ok(())).unwrap().accel,
+            decide(Wish::Kvm, &key("a"), "k", cache.path(), &goes_on, || Ok(())).unwrap().accel,
             Accel::Kvm
         );
     }
@@ -225,8 +259,11 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let none = Err("/dev/kvm: gone".to_string());
         let never = || panic!("nothing to try");
-        assert_eq!(decide(Wish::Auto, &none, cache.path(), &goes_on, never).unwrap(), tcg("/dev/kvm: gone"));
-        assert!(decide(Wish::Kvm, &none, cache.path(), &goes_on, never).is_err());
+        assert_eq!(
+            decide(Wish::Auto, &none, "k", cache.path(), &goes_on, never).unwrap(),
+            tcg("/dev/kvm: gone")
+        );
+        assert!(decide(Wish::Kvm, &none, "k", cache.path(), &goes_on, never).is_err());
     }
 
     #[test]
@@ -234,7 +271,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         fs::write(cache.path().join(FILE), "{").unwrap();
         assert_eq!(
-            decide(Wish::Auto, &key("a"), cache.path(), &goes_on, || Ok(())).unwrap().accel,
+            decide(Wish::Auto, &key("a"), "k", cache.path(), &goes_on, || Ok(())).unwrap().accel,
             Accel::Kvm
         );
     }
