@@ -158,7 +158,8 @@ pub struct HostArgs {
     /// virtual processors of guests whose case does not say
     #[arg(long, value_name = "N")]
     pub smp: Option<u32>,
-    /// QEMU waits for gdb on this TCP port of the loopback address; one guest at a time, no deadlines
+    /// QEMU waits for gdb on this TCP port of the loopback address; one guest at a time, every one boots, no deadlines;
+    /// emulated unless --accel kvm says otherwise, for nothing can be proven with a guest that waits
     #[arg(long, value_name = "PORT")]
     pub gdb: Option<u16>,
 }
@@ -169,6 +170,13 @@ const MOST_SCALE: f64 = 1e6;
 fn scale(text: &str) -> Result<f64, String> {
     let wrong = || format!("want a number above 0, {MOST_SCALE} at most");
     text.parse().ok().filter(|scale| *scale > 0.0 && *scale <= MOST_SCALE).ok_or_else(wrong)
+}
+
+impl HostArgs {
+    /// Factor on deadlines: who stands at a breakpoint has all the time there is.
+    pub fn scale(&self) -> f64 {
+        if self.gdb.is_some() { MOST_SCALE } else { self.timeout_scale }
+    }
 }
 
 /// `memhp list`.
@@ -356,6 +364,20 @@ mod tests {
         assert_eq!(["5", "0.5", "1e6"].map(scale), [Ok(5.0), Ok(0.5), Ok(1e6)]);
         for bad in ["nan", "inf", "-1", "0", "-0", "1e7", "x", ""] {
             assert_eq!(scale(bad), Err("want a number above 0, 1000000 at most".into()), "{bad}");
+        }
+    }
+    #[test]
+    fn a_debugger_has_time() {
+        let of = |more: &[&str]| parsed(more).scale();
+        assert_eq!(of(&["--timeout-scale", "2"]), 2.0);
+        assert_eq!(of(&["--timeout-scale", "2", "--gdb", "1234"]), 1e6);
+    }
+
+    fn parsed(more: &[&str]) -> HostArgs {
+        let words = ["memhp", "run"].iter().chain(more);
+        match Cli::try_parse_from(words).unwrap().verb {
+            Verb::Run(args) => args.host,
+            other => panic!("{other:?}"),
         }
     }
 }

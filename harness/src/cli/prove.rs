@@ -7,10 +7,10 @@ use crate::kernel::{Cache, Kernel};
 use crate::run::host::Host;
 use crate::run::spec;
 use crate::vm::accel::{Trial, Wish, choose};
-use crate::vm::{Boot, Vm};
+use crate::vm::{Accel, Boot, Vm};
 use std::sync::Arc;
 
-/// Finds the accelerator by running the first kernel as a guest.
+/// Finds the accelerator by running the first kernel as a guest; not where the guest would wait for gdb.
 pub fn prove(
     args: &RunArgs,
     host: &mut Host,
@@ -23,6 +23,10 @@ pub fn prove(
         Arg::Tcg => Wish::Tcg,
     };
     let Some(kernel) = kernels.first() else { return Ok(()) };
+    if args.host.gdb.is_some() {
+        host.accel = if wish == Wish::Kvm { Accel::Kvm } else { Accel::Tcg };
+        return Ok(());
+    }
     let machine = spec::machine(&crate::case::schema::Machine::default(), host).map_err(Failure::usage)?;
     let boot = Boot {
         kernel: kernel.boot.clone(),

@@ -207,7 +207,7 @@ const TICKS: u64 = 100;
 
 /// The host as the command line wants it; its accelerator is not proven yet.
 pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
-    let mut host = Host::new(qemu, Accel::Tcg, args.host.timeout_scale).map_err(Failure::host)?;
+    let mut host = Host::new(qemu, Accel::Tcg, args.host.scale()).map_err(Failure::host)?;
     host.qemu_args = args.host.qemu_args.split_whitespace().map(str::to_string).collect();
     if let Some(port) = args.host.gdb {
         host.qemu_args.extend(["-gdb".into(), format!("tcp:127.0.0.1:{port}"), "-S".into()]);
@@ -217,8 +217,10 @@ pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     host.repeat_options = repeat_options(args);
     host.templates = args.templates;
     host.short_first = args.fail_fast;
-    host.room = super::memory::budget()?;
+    // Guests wait for one and the same debugger: no two of them at once.
+    host.room = if args.host.gdb.is_some() { 0 } else { super::memory::budget()? };
     host.boot = match args.boot {
+        _ if args.host.gdb.is_some() => BootMode::Cold,
         Boot::Auto => BootMode::Auto,
         Boot::Fork if !host.qemu.ignore_shared => {
             return Err(Failure::usage(
