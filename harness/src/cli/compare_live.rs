@@ -273,10 +273,8 @@ impl Writer {
     fn finish(mut self, signal: Option<Signal>) -> Result<(), Failure> {
         let options = ExitOptions { signal, ..ExitOptions::default() };
         let status = verdict::exit_status(&self.ends, options);
-        self.say(
-            None,
-            Kind::RunEnd { status, signal: signal.map(|s| s.name().to_string()), cpu: run::cpu() },
-        )?;
-        self.reports.finish().map_err(Failure::host)
+        let signal = signal.map(|s| s.name().to_string());
+        let said = self.say(None, Kind::RunEnd { status, signal, cpu: run::cpu() });
+        said.and(self.reports.finish().map_err(Failure::host))
     }
 }

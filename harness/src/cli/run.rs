@@ -146,9 +146,10 @@ fn finish(
     let options = ExitOptions { mode: exit_mode(args.exit), require: args.require, signal };
     let status = verdict::exit_status(&session.ends, options);
     let signal = signal.map(|s| s.name().to_string());
-    session.say(None, Kind::RunEnd { status, signal, cpu: cpu() })?;
-    session.reports.finish().map_err(Failure::host)?;
-    trouble.map_or(Ok(status), Err)
+    let said = session.say(None, Kind::RunEnd { status, signal, cpu: cpu() });
+    // The other reports are ended even if one cannot be written.
+    let ended = session.reports.finish().map_err(Failure::host);
+    trouble.map_or(said.and(ended).map(|()| status), Err)
 }
 
 /// What is going on, for the reports.

@@ -5,23 +5,55 @@ use crate::event::{self, Event};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Appends each event, flushed.
-pub(super) struct Writer<W> {
-    to: W,
-}
-
-impl<W: Write> Writer<W> {
-    pub(super) fn new(to: W) -> Self {
-        Self { to }
+/// What can be cut where a line could not be written as a whole.
+pub(super) trait Cut {
+    /// Leaves the first `length` bytes.
+    fn cut(&mut self, _length: u64) -> io::Result<()> {
+        Ok(())
     }
 }
 
-impl<W: Write> Reporter for Writer<W> {
+impl Cut for std::fs::File {
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+impl<W> Cut for super::shell::Pipe<W> {}
+impl Cut for io::Sink {}
+
+/// Appends each event, flushed. After the first that does not fit there is none: what is read are whole lines without a
+/// gap.
+pub(super) struct Writer<W> {
+    to: W,
+    /// of whole lines
+    length: u64,
+    failed: bool,
+}
+
+impl<W: Write + Cut> Writer<W> {
+    pub(super) fn new(to: W) -> Self {
+        Self { to, length: 0, failed: false }
+    }
+}
+
+impl<W: Write + Cut> Reporter for Writer<W> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        self.to.write_all(&line)?;
-        self.to.flush()
+        if self.failed {
+            return Err(io::Error::other("an earlier event could not be written"));
+        }
+        let written = self.to.write_all(&line).and_then(|()| self.to.flush());
+        match &written {
+            Ok(()) => self.length += line.len() as u64,
+            Err(_) => {
+                self.failed = true;
+                // Half a line at the end is left out by who reads it, too.
+                let _ = self.to.cut(self.length);
+            }
+        }
+        written
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -92,6 +124,42 @@ fn parse(text: &str) -> Result<Vec<Event>, (usize, String)> {
 mod tests {
     use super::*;
     use crate::report::testing::events;
+
+    impl Cut for &mut Vec<u8> {}
+
+    /// A disk with this much room.
+    struct Disk<'a>(&'a mut Vec<u8>, usize);
+
+    impl Write for Disk<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.1 - self.0.len());
+            self.0.extend_from_slice(&bytes[..fits]);
+            if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Cut for Disk<'_> {
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            self.0.truncate(usize::try_from(length).unwrap());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_leaves_whole_lines_without_a_gap() {
+        let text = written();
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+        // Half of the third line fits: none of the later ones is written, though there may be room.
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(Disk(&mut bytes, ends[2] - 5));
+        let written: Vec<bool> = events().iter().map(|e| writer.event(e).is_ok()).collect();
+        assert_eq!(written, (0..events().len()).map(|n| n < 2).collect::<Vec<_>>());
+        assert_eq!(String::from_utf8(bytes).unwrap(), text[..ends[1]]);
+    }
 
     fn written() -> String {
         let mut bytes = Vec::new();
