@@ -13,6 +13,7 @@ pub mod footprint;
 pub mod guest;
 pub mod host;
 pub mod judge;
+mod needs;
 mod numbered;
 pub mod observation;
 mod plain;

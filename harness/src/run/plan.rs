@@ -2,6 +2,7 @@
 
 use super::boot::Dead;
 use super::host::Host;
+use super::needs;
 use crate::case::schema::Step;
 use crate::case::{Chosen, Scenario, applies};
 use crate::image::Part;
@@ -100,12 +101,7 @@ fn nodes(of_processors: &[u32], memory: &[String]) -> Vec<u32> {
 
 /// Does one of these steps start stress-ng?
 fn stresses(steps: &[Step]) -> bool {
-    steps.iter().any(|step| match step {
-        Step::Load(load) => load.stress.is_some(),
-        Step::Repeat(repeat) => stresses(&repeat.steps),
-        Step::Each(each) => stresses(&each.steps),
-        _ => false,
-    })
+    needs::any(steps, &|step| matches!(step, Step::Load(load) if load.stress.is_some()))
 }
 
 /// What is chosen, with what each scenario needs; sorted by id.
@@ -117,7 +113,7 @@ pub fn plan(
 ) -> Vec<Planned> {
     let one = |Chosen { id, again, kernel, scenario }: Chosen| {
         let (kernel, subject) = &kernels[kernel];
-        let (modules, skip) = match requirements(&scenario, kernel) {
+        let (modules, skip) = match requirements(&scenario, kernel, subject, append) {
             Ok(modules) => (modules, None),
             Err(reason) => (Vec::new(), Some(reason)),
         };
@@ -142,9 +138,16 @@ pub fn plan(
     chosen.into_iter().map(one).collect()
 }
 
-fn requirements(scenario: &Scenario, kernel: &Kernel) -> Result<Vec<String>, String> {
+fn requirements(
+    scenario: &Scenario,
+    kernel: &Kernel,
+    subject: &Subject,
+    append: &str,
+) -> Result<Vec<String>, String> {
     let lookup = |name: &str| kernel.config.as_ref().and_then(|c| c.says(name).map(str::to_string));
     applies(&scenario.case, kernel.version, &lookup).map_err(|e| e.to_string())?;
+    let cmdline = format!("{append} {}", scenario.append);
+    needs::unmet(&scenario.case, &cmdline, subject).map_or(Ok(()), Err)?;
     // What the configuration says is built in needs no file, and an image alone has no list of what is built in.
     let built_in = |name: &str| lookup(&option_of(name)).as_deref() == Some("y");
     let names: Vec<&str> =
