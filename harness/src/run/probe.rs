@@ -36,7 +36,7 @@ const fn sign(option: &'static str, dir: &'static str, name: &'static str) -> Si
 }
 
 /// Where options show, in 5.10 to 7.x.
-const SIGNS: [Sign; 11] = [
+const SIGNS: [Sign; 13] = [
     // drivers/base/node.c; the second node of the probe's machine is in its SRAT only (arch/x86/mm/numa.c)
     sign("NUMA", "/sys/devices/system/node", "node0"),
     sign("ACPI_NUMA", "/sys/devices/system/node", "node1"),
@@ -47,6 +47,9 @@ const SIGNS: [Sign; 11] = [
     // mm/hugetlb.c, mm/ksm.c, mm/huge_memory.c
     sign("HUGETLBFS", "/proc/sys/vm", "nr_hugepages"),
     sign("KSM", "/sys/kernel/mm", "ksm"),
+    // kernel/cpu.c:cpuhp_cpu_root_attr_group; kernel/sysctl.c, later mm/compaction.c
+    sign("HOTPLUG_CPU", "/sys/devices/system/cpu", "hotplug"),
+    sign("COMPACTION", "/proc/sys/vm", "compact_memory"),
     sign("TRANSPARENT_HUGEPAGE", "/sys/kernel/mm", "transparent_hugepage"),
     // kernel/ksysfs.c: where debugfs is to be mounted
     sign("DEBUG_FS", "/sys/kernel", "debug"),
