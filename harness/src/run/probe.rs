@@ -150,6 +150,7 @@ impl Asked<'_> {
         // mm/vmstat.c: vm_event_states in all_vm_events
         let events = self.text("/proc/vmstat")?.is_some_and(|t| t.lines().any(|l| l.starts_with("pgfault ")));
         seen.push(("VM_EVENT_COUNTERS", events));
+        seen.extend(kasan(&self.vm.console().text()).map(|on| ("KASAN", on)));
         let config = Config::seen(seen);
         Ok((self.subject(kernel, &config)?, config))
     }
@@ -169,10 +170,19 @@ impl Asked<'_> {
             hotremove: self.text("/sys/devices/system/memory/memory0/valid_zones")?.is_some(),
             acpi_hotplug_memory: !self.names("/sys/firmware/acpi/hotplug/memory")?.is_empty(),
             memmap_on_memory_built: config.is_y("MHP_MEMMAP_ON_MEMORY"),
+            // What else pages may have does not show.
+            takes_memmap_only: false,
             pageblock_pages: order.map_or(usual.pageblock_pages, |order: u32| 1 << order.min(20)),
             ..usual
         })
     }
+}
+
+/// Whether CONFIG_KASAN is set, by what the console says of the boot (arch/x86/mm/kasan_init_64.c:kasan_init); `None` where
+/// it is too quiet: mm/mm_init.c:mem_init_print_info speaks as loud.
+fn kasan(console: &str) -> Option<bool> {
+    let says = |text: &str| console.lines().any(|line| line.contains(text));
+    says("Memory: ").then(|| says("kasan: KernelAddressSanitizer initialized"))
 }
 
 fn config(base64: &str) -> Result<Config, String> {
@@ -183,4 +193,18 @@ fn config(base64: &str) -> Result<Config, String> {
         .read_to_string(&mut text)
         .map_err(|e| format!("/proc/config.gz: {e}"))?;
     Config::parse(&text).map_err(|e| format!("/proc/config.gz: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kasan_shows_on_a_console_that_is_not_quiet() {
+        let memory = "[    0.1] Memory: 448516K/523768K available (20480K kernel code)\n";
+        let init = "[    0.1] kasan: KernelAddressSanitizer initialized\n";
+        assert_eq!(kasan(memory), Some(false));
+        assert_eq!(kasan(&format!("{init}{memory}")), Some(true));
+        assert_eq!(kasan("[    0.5] kernel panic\n"), None);
+    }
 }
