@@ -70,7 +70,8 @@ impl Guests<'_> {
                 .chain(self.extra.iter().cloned())
                 .collect(),
         };
-        let words = [crate::run::spec::ALWAYS, wire::MARKER, &self.append];
+        let always = crate::run::spec::always(self.host.scale);
+        let words = [always.as_str(), wire::MARKER, &self.append];
         let cmdline = words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
         let boot = Boot { kernel: self.kernel.boot.clone(), initrd: Some(initrd), cmdline };
         let mut spec = Spec::new(self.host.qemu.clone(), self.host.accel, machine, Some(boot));

@@ -12,18 +12,26 @@ use crate::vm::{Boot, ColdDimm, NodeSpec, Spec, arch::Arch};
 /// Parameters of every guest, each for a reason:
 /// quiet boot (printing is slow, the console is made talkative later), an oops is fatal and ends QEMU (`panic=-1` with
 /// `-no-reboot`), reasons of refused offlines are pr_debug, hung tasks show before a step's deadline, and detectors of
-/// stalls leave an emulated, overbooked processor the time it needs.
-pub const ALWAYS: &str = concat!(
-    "console=ttyS0 loglevel=4 panic=-1 oops=panic \"dyndbg=file mm/memory_hotplug.c +p\" ",
-    "sysctl.kernel.hung_task_timeout_secs=20 sysctl.kernel.watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=60",
-);
+/// stalls leave an emulated, overbooked processor the time it needs: more where deadlines have more (`scale`), up to what
+/// the kernel takes (kernel/watchdog.c: 60, kernel/rcu/tree_stall.h:rcu_jiffies_till_stall_check: 300).
+pub fn always(scale: f64) -> String {
+    let scaled = |seconds: f64| (seconds * scale.max(1.0)).ceil() as u64;
+    format!(
+        "console=ttyS0 loglevel=4 panic=-1 oops=panic \"dyndbg=file mm/memory_hotplug.c +p\" \
+         sysctl.kernel.hung_task_timeout_secs={} sysctl.kernel.watchdog_thresh=60 \
+         rcupdate.rcu_cpu_stall_timeout={}",
+        scaled(20.0),
+        scaled(60.0).min(300)
+    )
+}
 
 /// Command line of a guest that is only asked what it is.
 pub const PROBE: &str = "console=ttyS0 panic=-1 memhp.agent=1";
 
 /// The kernel command line of a scenario.
-pub fn cmdline(planned: &Planned) -> String {
-    let words = [ALWAYS, wire::MARKER, planned.append.trim(), planned.scenario.append.trim()];
+pub fn cmdline(planned: &Planned, scale: f64) -> String {
+    let always = always(scale);
+    let words = [always.as_str(), wire::MARKER, planned.append.trim(), planned.scenario.append.trim()];
     words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -33,7 +41,7 @@ pub fn of(host: &Host, planned: &Planned) -> Result<Spec, Trouble> {
     let boot = Boot {
         kernel: planned.kernel.boot.clone(),
         initrd: Some(host.initramfs(planned)?.path),
-        cmdline: cmdline(planned),
+        cmdline: cmdline(planned, host.scale),
     };
     let mut spec = Spec::new(host.qemu.clone(), host.accel, machine, Some(boot));
     let alarm = Alarm::new(planned.provokes.clone());
@@ -80,4 +88,27 @@ fn cold(plug: &schema::Plug) -> Result<ColdDimm, String> {
         slot: plug.slot.as_deref().map(units::number).transpose()?,
         addr: plug.addr.as_deref().map(units::address).transpose()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detectors_have_the_time_that_deadlines_have() {
+        let detectors = |scale| {
+            let line = always(scale);
+            line.split_once("+p\" ").unwrap().1.to_string()
+        };
+        let line = |hung: &str, stall: &str| {
+            format!(
+                "sysctl.kernel.hung_task_timeout_secs={hung} sysctl.kernel.watchdog_thresh=60 \
+                 rcupdate.rcu_cpu_stall_timeout={stall}"
+            )
+        };
+        assert_eq!(detectors(1.0), line("20", "60"));
+        assert_eq!(detectors(0.1), line("20", "60"));
+        assert_eq!(detectors(2.5), line("50", "150"));
+        assert_eq!(detectors(1e6), line("20000000", "300"));
+    }
 }
