@@ -5,6 +5,7 @@ use super::plan::Planned;
 use super::trouble::Trouble;
 use crate::case::schema;
 use crate::case::units;
+use crate::kernel::Config;
 use crate::verdict::Alarm;
 use crate::vm::args::Machine;
 use crate::vm::{Boot, ColdDimm, NodeSpec, Spec, arch::Arch};
@@ -25,14 +26,24 @@ pub fn always(scale: f64) -> String {
     )
 }
 
+/// Detectors that are built in and sleep until they are asked for (mm/page_owner.c, mm/page_poison.c). Distributions build
+/// them in too, and nobody has them on: only beside KASAN, in a kernel that is built to find mistakes.
+fn woken(config: Option<&Config>) -> Vec<&'static str> {
+    let Some(config) = config.filter(|c| c.is_y("KASAN")) else { return Vec::new() };
+    let words = [("PAGE_OWNER", "page_owner=on"), ("PAGE_POISONING", "page_poison=1")];
+    words.into_iter().filter(|(option, _)| config.is_y(option)).map(|(_, word)| word).collect()
+}
+
 /// Command line of a guest that is only asked what it is.
 pub const PROBE: &str = "console=ttyS0 panic=-1 memhp.agent=1";
 
 /// The kernel command line of a scenario.
 pub fn cmdline(planned: &Planned, scale: f64) -> String {
     let always = always(scale);
-    let words = [always.as_str(), wire::MARKER, planned.append.trim(), planned.scenario.append.trim()];
-    words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
+    let words = [always.as_str(), wire::MARKER];
+    let detectors = woken(planned.kernel.config.as_ref());
+    let appended = [planned.append.trim(), planned.scenario.append.trim()];
+    words.into_iter().chain(detectors).chain(appended).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What to start for a scenario.
@@ -93,6 +104,16 @@ fn cold(plug: &schema::Plug) -> Result<ColdDimm, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn detectors_are_woken_in_a_kernel_that_is_built_to_find_mistakes() {
+        let words = |config: &str| woken(Some(&Config::parse(config).unwrap()));
+        let both = "CONFIG_PAGE_OWNER=y\nCONFIG_PAGE_POISONING=y\n";
+        assert_eq!(words(&format!("{both}CONFIG_KASAN=y\n")), ["page_owner=on", "page_poison=1"]);
+        assert_eq!(words("CONFIG_PAGE_OWNER=y\nCONFIG_KASAN=y\n"), ["page_owner=on"]);
+        assert_eq!(words(both), [""; 0]);
+        assert_eq!(woken(None), [""; 0]);
+    }
 
     #[test]
     fn detectors_have_the_time_that_deadlines_have() {
