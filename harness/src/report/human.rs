@@ -1,11 +1,11 @@
 //! Lines for people: one a scenario as it ends, what a failure is made of, and a summary.
 
-use super::{Issue, Reporter};
+use super::{Issue, Reporter, blind};
 use crate::event::{Event, Kind, RunStart, ScenarioEnd};
 use crate::finding::Finding;
 use crate::verdict::Verdict;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,7 @@ const DETECTORS: [&str; 5] = ["DEBUG_VM", "PROVE_LOCKING", "KASAN", "DETECT_HUNG
 /// What is known of a scenario until it ends.
 #[derive(Debug, Default)]
 struct Open {
+    kernel: String,
     repeat: String,
     findings: Vec<(String, String, Finding)>,
 }
@@ -37,6 +38,8 @@ pub(super) struct Human<W> {
     retries: Vec<String>,
     failures: Vec<String>,
     missing_detectors: Vec<String>,
+    /// kernel -> what could not be watched in it
+    unseen: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<W: Write> Human<W> {
@@ -59,6 +62,7 @@ impl<W: Write> Human<W> {
             retries: Vec::new(),
             failures: Vec::new(),
             missing_detectors: Vec::new(),
+            unseen: BTreeMap::new(),
         }
     }
 
@@ -158,6 +162,10 @@ impl<W: Write> Human<W> {
         let skips: Vec<String> = self.skips.iter().map(|(reason, n)| format!("{n}: {reason}")).collect();
         list("skipped:", &skips);
         list("detectors that a kernel was not built with:", &self.missing_detectors);
+        let unseen = self.unseen.iter().map(|(kernel, all)| {
+            format!("{kernel}: {}", all.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+        });
+        list("not judged, for a kernel does not show it:", &unseen.collect::<Vec<_>>());
         if let Some(out) = &self.out {
             text += &format!("results in {0}; judge them again with: memhp parse {0}\n", out.display());
         }
@@ -196,9 +204,15 @@ impl<W: Write> Reporter for Human<W> {
         match (&event.kind, &event.scenario) {
             (Kind::RunStart(start), _) => self.start(start),
             (Kind::Plan { scenarios }, _) => self.plan(scenarios.len()),
-            (Kind::ScenarioStart { repeat, .. }, Some(id)) => {
-                let open = Open { repeat: repeat.clone(), findings: Vec::new() };
-                self.open.insert(id.clone(), open);
+            (Kind::ScenarioStart { kernel, repeat }, Some(id)) => {
+                let (kernel, repeat) = (kernel.clone(), repeat.clone());
+                self.open.insert(id.clone(), Open { kernel, repeat, findings: Vec::new() });
+            }
+            (Kind::Observation { data, .. }, Some(id)) => {
+                let (unseen, open) = (blind::unseen(data), self.open.get(id));
+                if let Some(open) = open.filter(|_| !unseen.is_empty()) {
+                    self.unseen.entry(open.kernel.clone()).or_default().extend(unseen);
+                }
             }
             (Kind::Finding { step, text, finding }, Some(id)) => {
                 let open = self.open.entry(id.clone()).or_default();
@@ -259,5 +273,23 @@ detectors that a kernel was not built with:
 results in out; judge them again with: memhp parse out
 ";
         assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    }
+    #[test]
+    fn what_was_not_watched_is_told_once_for_a_kernel() {
+        let begun = Kind::ScenarioStart { kernel: "k".into(), repeat: "memhp run 'a/b@k'".into() };
+        let boot = serde_json::json!({ "what": "boot", "hello": { "uevents": false, "page_flags": true } });
+        let data = boot.as_object().unwrap().clone().into_iter().collect();
+        let boot = Kind::Observation { step: "0".into(), data };
+        let mut bytes = Vec::new();
+        let mut human = Human::new(&mut bytes, Vec::new(), None);
+        for kind in [begun.clone(), boot.clone(), begun, boot] {
+            let scenario = Some("a/b@k".to_string());
+            human.event(&Event { v: 1, seq: 1, t_ns: 0, scenario, round: 0, kind }).unwrap();
+        }
+        human.finish().unwrap();
+        drop(human);
+        let text = String::from_utf8(bytes).unwrap();
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        assert_eq!(lines, ["not judged, for a kernel does not show it:", "    k: uevents (CONFIG_NET)"]);
     }
 }

@@ -3,6 +3,7 @@
 //! [`Reports`] writes the log itself first, flushed line by line, so that a crash loses nothing that was judged; the
 //! other files follow from the same events. [`parse_dir`] and [`replay`] make reports of a saved log.
 
+mod blind;
 mod human;
 mod jsonl;
 mod junit;
