@@ -52,6 +52,7 @@ fn a_wrong_command_line_is_status_2() {
     refused(&["run", CASE, "-k", KERNEL, "--shard", "3/2"], 2, "want I/N with 1 <= I <= N");
     refused(&["run", CASE, "-k", KERNEL, "--out", "/proc/none/out"], 2, "/proc/none");
     refused(&["parse", "/proc/none"], 2, "/proc/none");
+    refused(&["parse", ".", "--cases", "/proc/none"], 2, "events.jsonl");
     refused(&["predict", "-k", "6.12:default=maybe", "--plug", "1G"], 2, "maybe");
 }
 

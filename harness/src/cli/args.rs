@@ -260,6 +260,9 @@ pub struct PredictArgs {
 pub struct ParseArgs {
     /// directory of a saved run
     pub dir: PathBuf,
+    /// known issues from this directory, as the run had them, instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub cases: Option<PathBuf>,
     /// what stdout carries
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,

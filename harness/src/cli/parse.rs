@@ -5,12 +5,12 @@ use super::failure::Failure;
 use super::run::exit_mode;
 use crate::report::{self, Stdout};
 use crate::run::rejudge::rejudge;
-use crate::verdict::{self, ExitOptions, Known};
+use crate::verdict::{self, ExitOptions};
 
 /// Reads the events, prints the report, gives the exit status.
 pub fn parse(args: &ParseArgs) -> Result<i32, Failure> {
     let saved = report::parse_dir(&args.dir).map_err(Failure::usage)?;
-    let known = Known::embedded().map_err(Failure::usage)?;
+    let known = super::run::known(args.cases.as_deref())?;
     let counts = (!args.no_known_issues && args.exit != super::args::Exit::Bisect).then_some(&known);
     let wrong = |(seq, why)| Failure::usage(format!("{}: event {seq}: {why}", args.dir.display()));
     let judged = rejudge(saved, counts).map_err(wrong)?;

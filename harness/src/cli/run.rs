@@ -52,15 +52,16 @@ pub fn run_to(args: &RunArgs, stdout: report::Stdout) -> Result<i32, Failure> {
     if args.dry_run {
         return dry_run(&plan, &host);
     }
-    host.known =
-        (!args.no_known_issues && args.exit != super::args::Exit::Bisect).then(|| known(args)).transpose()?;
+    host.known = (!args.no_known_issues && args.exit != super::args::Exit::Bisect)
+        .then(|| known(args.sources.cases.as_deref()))
+        .transpose()?;
     let cache = crate::kernel::Cache::of_user().map_err(Failure::kernel)?;
     host.durations = durations::load(cache.root());
     let again = |round| plan.iter().cloned().map(move |planned| Planned { round, ..planned });
     let plan: Vec<Planned> = (0..args.repeat.max(1)).flat_map(again).collect();
     let out = args.out.clone().map_or_else(default_out, Ok);
     let out = out.map_err(|e| Failure::usage(format!("memhp-out: {e}; name a directory with --out")))?;
-    let issues = issues(&known(args)?);
+    let issues = issues(&known(args.sources.cases.as_deref())?);
     let reports = Reports::open(&out, stdout, issues).map_err(Failure::usage)?;
     let mut session = Session {
         reports,
@@ -240,8 +241,9 @@ pub(super) fn bare_host(args: &RunArgs) -> Result<Host, Failure> {
     host(args, Qemu::find(args.host.qemu.as_deref(), Arch::X86_64).map_err(Failure::host)?)
 }
 
-fn known(args: &RunArgs) -> Result<Known, Failure> {
-    args.sources.cases.as_deref().map_or_else(Known::embedded, Known::from_dir).map_err(Failure::usage)
+/// Known issues: of a directory of cases, or those that come with memhp.
+pub fn known(cases: Option<&Path>) -> Result<Known, Failure> {
+    cases.map_or_else(Known::embedded, Known::from_dir).map_err(Failure::usage)
 }
 
 /// Known issues as the reports need them.
