@@ -1,4 +1,4 @@
-//! `cargo ci test`: set up, lint, unit tests, and the corpus on real kernels.
+//! `cargo ci test`: set up, lint, unit tests, and a part of the corpus on real kernels.
 
 use anyhow::{Context, Result};
 use std::time::Instant;
@@ -12,7 +12,7 @@ const CASES: &str = "policy/compiled-default policy/boot-param-* policy/change-b
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     crate::setup::run(sh, crate::setup::TEST_TOOLS)?;
     part("lint", || crate::lint::run(sh))?;
-    part("tests, the corpus on two kernels among them", || {
+    part("tests, a part of the corpus on two kernels among them", || {
         // The suite boots real kernels, as many guests at once as there are cores. Here a part of the corpus that meets
         // every rule once; `cargo memhp run` is the whole of it.
         Ok(cmd!(sh, "cargo test --workspace --release --no-fail-fast").env("MEMHP_CASES", CASES).run()?)
