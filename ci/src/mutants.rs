@@ -126,22 +126,25 @@ impl Work<'_> {
         self.dir.join(SOURCE)
     }
 
-    /// The package's source, unpacked once; apt verifies it.
+    /// The package's source, unpacked once, at its place when it is whole; apt verifies it. What a run that was ended left
+    /// broken is put back.
     fn source(&self) -> Result<()> {
-        if self.tree().join("Makefile").exists() {
-            return Ok(());
+        if self.tree().exists() {
+            return restore_all(&self.tree());
         }
         let sh = self.sh;
         sh.create_dir(&self.dir)?;
-        let _dir = sh.push_dir(&self.dir);
+        sh.remove_path(self.dir.join("unpacking"))?;
+        sh.create_dir(self.dir.join("unpacking"))?;
+        let _dir = sh.push_dir(self.dir.join("unpacking"));
         cmd!(sh, "apt-get download {SOURCE}").run().context("apt-get update may be due")?;
         let is_deb = |p: &PathBuf| p.extension().is_some_and(|e| e == "deb");
         let deb = sh.read_dir(".")?.into_iter().find(is_deb).context("apt-get left no .deb file")?;
         cmd!(sh, "dpkg-deb -x {deb} package").run()?;
         let archive = format!("package/usr/src/{SOURCE}.tar.xz");
         cmd!(sh, "tar -xJf {archive}").run()?;
-        sh.remove_path("package")?;
-        sh.remove_path(deb)?;
+        std::fs::rename(self.dir.join("unpacking").join(SOURCE), self.tree())?;
+        sh.remove_path(self.dir.join("unpacking"))?;
         Ok(())
     }
 
@@ -170,7 +173,7 @@ impl Work<'_> {
             mutant.find,
             mutant.file.display()
         );
-        let _whole = Restore { path: &path, text: &text };
+        let _whole = Restore::of(&path)?;
         std::fs::write(&path, text.replacen(&mutant.find, &mutant.replace, 1))?;
         let build = self.build().with_context(|| format!("ci/mutants/{name}.yaml"))?;
         let all = args.all_failures;
@@ -244,19 +247,80 @@ fn title_of(out: &Path, ktap_line: &str) -> Result<String> {
     bail!("{id} failed, and {} has no judgement of it", out.display())
 }
 
+/// What a file that is being broken is kept as, beside it: a run may end without a word.
+const ORIGINAL: &str = "memhp-orig";
+
 /// Puts a file back when dropped.
-struct Restore<'a> {
-    path: &'a Path,
-    text: &'a str,
+struct Restore<'a>(&'a Path);
+
+impl<'a> Restore<'a> {
+    /// Keeps the file; it appears under its second name whole or not at all.
+    fn of(path: &'a Path) -> Result<Self> {
+        let new = beside(path, "memhp-new");
+        std::fs::copy(path, &new).with_context(|| format!("{}", new.display()))?;
+        std::fs::rename(&new, beside(path, ORIGINAL))?;
+        Ok(Self(path))
+    }
 }
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        if let Err(e) = std::fs::write(self.path, self.text) {
-            eprintln!(
-                "cannot restore {}: {e}: delete the source tree before the next run",
-                self.path.display()
-            );
+        if let Err(e) = restore(self.0) {
+            eprintln!("cannot restore {}: {e:#}", self.0.display());
         }
+    }
+}
+
+fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{extension}"));
+    name.into()
+}
+
+/// From the copy beside it, which goes. The file is written anew: make goes by times.
+fn restore(path: &Path) -> Result<()> {
+    let original = beside(path, ORIGINAL);
+    let text = std::fs::read(&original).with_context(|| format!("{}", original.display()))?;
+    std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
+    Ok(std::fs::remove_file(&original)?)
+}
+
+/// Every file below `dir` that has a copy beside it.
+fn restore_all(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("{}", dir.display()))? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            restore_all(&path)?;
+        } else if path.extension().is_some_and(|e| e == ORIGINAL) {
+            let broken = path.with_extension("");
+            restore(&broken)?;
+            eprintln!("{} was left broken by an earlier run: put back", broken.display());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_again_after_a_run_and_before_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mm/memory_hotplug.c");
+        std::fs::create_dir(dir.path().join("mm")).unwrap();
+        std::fs::write(&path, "good").unwrap();
+        let names = || std::fs::read_dir(dir.path().join("mm")).unwrap().count();
+        let text = || std::fs::read_to_string(&path).unwrap();
+        let whole = Restore::of(&path).unwrap();
+        std::fs::write(&path, "bad").unwrap();
+        drop(whole);
+        assert_eq!((text(), names()), ("good".into(), 1));
+        // Ended by a signal: nothing is dropped.
+        std::mem::forget(Restore::of(&path).unwrap());
+        std::fs::write(&path, "bad").unwrap();
+        restore_all(dir.path()).unwrap();
+        assert_eq!((text(), names()), ("good".into(), 1));
     }
 }
