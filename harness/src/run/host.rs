@@ -151,23 +151,27 @@ impl Host {
         self.no_more.load(Ordering::SeqCst)
     }
 
-    /// Kills this guest's QEMU when the run is interrupted, as long as the guard lives.
+    /// Kills this guest's QEMU when the run is interrupted, as long as the guard lives; at once if it is already.
     pub fn watch_over(&self, vm: &Vm) -> Guard<'_> {
+        self.watch(vm.pid())
+    }
+
+    fn watch(&self, pid: Option<u32>) -> Guard<'_> {
         let mut next = self.next_guest.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
-        if let Some(pid) = vm.pid() {
+        if let Some(pid) = pid {
             self.guests.lock().unwrap_or_else(PoisonError::into_inner).insert(*next, pid);
+            // In this order: an interrupt that is not seen here comes later and finds the guest in the list.
+            if self.interrupted() {
+                kill(pid);
+            }
         }
         Guard { host: self, number: *next }
     }
 
     /// Kills every guest that runs. The threads that wait for them then end by themselves.
     pub fn kill_guests(&self) {
-        for pid in self.guests.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            let pid = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw);
-            // Gone already is as good.
-            let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-        }
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).values().copied().for_each(kill);
     }
 
     /// The initramfs with the modules and the programs of a scenario, made once for a run.
@@ -245,6 +249,12 @@ impl Host {
     }
 }
 
+/// Gone already is as good.
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+}
+
 /// See [`Host::watch_over`].
 pub struct Guard<'a> {
     host: &'a Host,
@@ -254,5 +264,39 @@ pub struct Guard<'a> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.host.guests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::QemuVersion;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command};
+
+    fn host() -> Host {
+        let version = QemuVersion { major: 7, minor: 2, micro: 0 };
+        let (package, no) = (String::new(), false);
+        let qemu = Qemu { path: "qemu".into(), version, package, sandbox: no, kvm: no, ignore_shared: no };
+        Host::new(qemu, Accel::Tcg, 1.0).unwrap()
+    }
+
+    fn guest() -> Child {
+        Command::new("sleep").arg("60").spawn().unwrap()
+    }
+
+    #[test]
+    fn an_interrupt_ends_guests_that_start_before_and_after_it() {
+        let host = host();
+        let (mut before, mut gone, mut after) = (guest(), guest(), guest());
+        drop(host.watch(Some(gone.id())));
+        let _before = host.watch(Some(before.id()));
+        host.end_by(2);
+        assert_eq!(before.wait().unwrap().signal(), Some(9));
+        let _after = host.watch(Some(after.id()));
+        assert_eq!(after.wait().unwrap().signal(), Some(9));
+        assert_eq!(gone.try_wait().unwrap(), None, "nobody watches over it any more");
+        gone.kill().unwrap();
+        gone.wait().unwrap();
     }
 }
