@@ -123,7 +123,7 @@ pub struct RunArgs {
     /// boot every guest, restore it from a template, or what fits
     #[arg(long, value_enum, default_value_t = Boot::Auto)]
     pub boot: Boot,
-    /// boot N of the scenarios that ran in restored guests as well, and compare
+    /// boot N of the scenarios that ran in restored guests as well, and compare; where that cannot be done the status is 3
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub verify_forks: u32,
     /// draw the timeline of every scenario that plugs (timeline.svg in its folder), not only of what did not pass

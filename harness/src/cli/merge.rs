@@ -30,7 +30,11 @@ pub struct MergeArgs {
 
 /// Merges, reports, gives the exit status of the whole.
 pub fn run(args: &MergeArgs) -> Result<i32, Failure> {
-    let options = ExitOptions { mode: super::run::exit_mode(args.exit), require: args.require, signal: None };
+    let options = ExitOptions {
+        mode: super::run::exit_mode(args.exit),
+        require: args.require,
+        ..ExitOptions::default()
+    };
     merge_dirs(&args.dirs, &args.out, super::run::stdout_format(args.format), options)
 }
 

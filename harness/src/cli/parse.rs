@@ -15,7 +15,7 @@ pub fn parse(args: &ParseArgs) -> Result<i32, Failure> {
     let wrong = |(seq, why)| Failure::usage(format!("{}: event {seq}: {why}", args.dir.display()));
     let judged = rejudge(saved, counts).map_err(wrong)?;
     let ends = report::replay(&judged, stdout(args), super::run::issues(&known)).map_err(Failure::host)?;
-    let options = ExitOptions { mode: exit_mode(args.exit), require: args.require, signal: None };
+    let options = ExitOptions { mode: exit_mode(args.exit), require: args.require, ..ExitOptions::default() };
     Ok(verdict::exit_status(&ends, options))
 }
 

@@ -92,8 +92,8 @@ pub fn run_to(args: &RunArgs, stdout: report::Stdout) -> Result<i32, Failure> {
     if let Err(e) = durations::add(cache.root(), std::mem::take(&mut session.took)) {
         tracing::warn!("durations are not kept: {e}");
     }
-    let differ = verify(args, &host, &mut session, jobs, cache.root())?;
-    finish(args, &host, session, trouble).map(|status| if differ && status == 0 { 3 } else { status })
+    let forks_in_doubt = session.verify(args, jobs, cache.root())?;
+    finish(args, &host, session, forks_in_doubt, trouble)
 }
 
 /// In a kernel tree that is configured, a run without `-k` is about this kernel.
@@ -108,43 +108,15 @@ fn of_this_directory(args: &RunArgs) -> Result<RunArgs, Failure> {
     Ok(args)
 }
 
-/// `--verify-forks`: whether any scenario went another way in a guest that booted.
-fn verify(
-    args: &RunArgs,
-    host: &Host,
-    session: &mut Session<'_>,
-    jobs: usize,
-    cache: &Path,
-) -> Result<bool, Failure> {
-    let forked = std::mem::take(&mut session.forked);
-    if args.verify_forks == 0 || forked.is_empty() || host.interrupted() {
-        return Ok(false);
-    }
-    let mut compared = (0, Vec::new());
-    super::signals::with_signals(host, || {
-        compared = super::verify::verify(host, forked, args.verify_forks as usize, jobs, cache);
-        Ok(())
-    })?;
-    let (n, differences) = compared;
-    let texts = match differences.is_empty() {
-        true => vec![format!("{n} scenarios went the same way in restored guests and in guests that booted")],
-        false => differences.iter().map(|d| format!("forks cannot be trusted: {d}")).collect(),
-    };
-    for text in texts {
-        say!("memhp: {text}");
-        session.say(None, Kind::Notice { text })?;
-    }
-    Ok(!differences.is_empty())
-}
-
 fn finish(
     args: &RunArgs,
     host: &Host,
     mut session: Session<'_>,
+    forks_in_doubt: bool,
     trouble: Option<Failure>,
 ) -> Result<i32, Failure> {
     let signal = host.signal().map(|s| if s == 2 { Signal::Interrupt } else { Signal::Terminate });
-    let options = ExitOptions { mode: exit_mode(args.exit), require: args.require, signal };
+    let options = ExitOptions { mode: exit_mode(args.exit), require: args.require, forks_in_doubt, signal };
     let status = verdict::exit_status(&session.ends, options);
     let signal = signal.map(|s| s.name().to_string());
     let said = session.say(None, Kind::RunEnd { status, signal, cpu: cpu() });
@@ -170,6 +142,22 @@ impl Session<'_> {
         self.reports.take(scenario, kind).map_err(Failure::host)
     }
 
+    /// `--verify-forks`: are restored guests in doubt after it? Says so, as a part of the record.
+    fn verify(&mut self, args: &RunArgs, jobs: usize, cache: &Path) -> Result<bool, Failure> {
+        let forked = std::mem::take(&mut self.forked);
+        let ran = self.ends.iter().any(|end| end.boot.is_some());
+        let wanted = args.verify_forks as usize;
+        if wanted == 0 || !ran || self.host.interrupted() {
+            return Ok(false);
+        }
+        let verified = super::verify::verify(self.host, forked, wanted, jobs, cache)?;
+        for text in verified.texts() {
+            say!("memhp: {text}");
+            self.say(None, Kind::Notice { text })?;
+        }
+        Ok(verified.in_doubt())
+    }
+
     fn take(&mut self, planned: &Planned, news: News) -> Result<(), Failure> {
         match news {
             News::Entry(kind) => self.say(Some((&planned.id, planned.round)), kind),
@@ -185,7 +173,8 @@ impl Session<'_> {
                 if end.boot.is_some() {
                     self.took.insert(durations::name(&planned.id).to_string(), end.duration_ns);
                 }
-                if end.boot.as_deref() == Some("fork") {
+                // What was missed has nothing to compare.
+                if end.boot.as_deref() == Some("fork") && end.verdict != verdict::Verdict::Miss {
                     let (planned, end) = (planned.clone(), end.clone());
                     self.forked.push(Forked { planned, end, trail: remains.trail });
                 }

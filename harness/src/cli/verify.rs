@@ -1,5 +1,6 @@
 //! `--verify-forks N`: scenarios that ran in restored guests run again in guests that boot, and must agree.
 
+use super::failure::Failure;
 use crate::event::ScenarioEnd;
 use crate::run::host::Host;
 use crate::run::plan::Planned;
@@ -16,6 +17,49 @@ pub struct Forked {
     pub end: ScenarioEnd,
     /// what was judged, step by step
     pub trail: Trail,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// scenarios that were to be compared; 0: none ran in a restored guest
+    wanted: usize,
+    /// scenarios that were
+    compared: usize,
+    /// why the others were not
+    missed: Vec<String>,
+    /// a line for each scenario that went another way
+    differences: Vec<String>,
+    /// a signal ended the run meanwhile
+    interrupted: bool,
+}
+
+impl Verified {
+    /// Is it not shown that forks go the way of guests that boot? An interrupted run has shown what it has.
+    pub fn in_doubt(&self) -> bool {
+        !self.differences.is_empty() || self.short()
+    }
+
+    fn short(&self) -> bool {
+        !self.interrupted && self.compared < self.wanted.max(1)
+    }
+
+    /// What is to be told.
+    pub fn texts(&self) -> Vec<String> {
+        let Self { wanted, compared, missed, differences, .. } = self;
+        let mut texts: Vec<String> =
+            differences.iter().map(|d| format!("forks cannot be trusted: {d}")).collect();
+        if *wanted == 0 {
+            texts.push("forks are not verified: no scenario was judged in a restored guest".into());
+        } else if self.short() {
+            let why = missed.first().map(|why| format!(": {why}")).unwrap_or_default();
+            texts.push(format!("forks are not verified: {compared} of {wanted} scenarios were compared{why}"));
+        } else if texts.is_empty() && *compared > 0 {
+            let same = "scenarios went the same way in restored guests and in guests that booted";
+            texts.push(format!("{compared} {same}"));
+        }
+        texts
+    }
 }
 
 /// `n` of `forked`, drawn by their seeds.
@@ -36,26 +80,38 @@ fn difference(fork: (&ScenarioEnd, &Trail), boot: (&ScenarioEnd, &Trail)) -> Opt
     trail.difference(other).map(|how| format!("restored: {how} (booted)"))
 }
 
-/// Boots the sample; one line for each scenario that differs, and how many were compared.
-pub fn verify(host: &Host, forked: Vec<Forked>, n: usize, jobs: usize, cache: &Path) -> (usize, Vec<String>) {
+/// Boots `n` of `forked`, drawn by their seeds, and compares.
+pub fn verify(
+    host: &Host,
+    forked: Vec<Forked>,
+    n: usize,
+    jobs: usize,
+    cache: &Path,
+) -> Result<Verified, Failure> {
     let sample = sample(forked, n);
     let plan: Vec<Planned> = sample.iter().map(|f| Planned { cold: true, ..f.planned.clone() }).collect();
-    let (mut compared, mut differences) = (0, Vec::new());
-    schedule::run(host, &plan, jobs, cache, &mut |planned, news| {
+    let mut verified = Verified { wanted: sample.len(), ..Verified::default() };
+    let mut take = |planned: &Planned, news: News| {
         let News::End(end) = news else { return };
         let same = |f: &&Forked| f.planned.id == planned.id && f.planned.round == planned.round;
         let Some(fork) = sample.iter().find(same) else { return };
-        // Interrupted, or not begun: nothing to compare with.
+        // Nothing to compare with.
         if end.0.verdict == Verdict::Miss {
+            verified.missed.push(format!("{}: {}", planned.id, end.0.title));
             return;
         }
-        compared += 1;
-        differences.extend(
+        verified.compared += 1;
+        verified.differences.extend(
             difference((&fork.end, &fork.trail), (&end.0, &end.1.trail))
                 .map(|how| format!("{}: {how}", planned.id)),
         );
-    });
-    (compared, differences)
+    };
+    super::signals::with_signals(host, || {
+        schedule::run(host, &plan, jobs, cache, &mut take);
+        Ok(())
+    })?;
+    verified.interrupted = host.interrupted();
+    Ok(verified)
 }
 
 #[cfg(test)]
@@ -72,5 +128,27 @@ mod tests {
         let error = ScenarioEnd::without_run(Verdict::Error, "x");
         let how = difference((&fork, &trail), (&error, &trail)).unwrap();
         assert_eq!(how, "restored PASS \"\", booted ERROR \"x\"");
+    }
+
+    #[test]
+    fn forks_are_in_doubt_unless_all_that_was_wanted_was_compared_and_agreed() {
+        let of = |wanted, compared, missed: &[&str], differences: &[&str], interrupted| {
+            let own = |all: &[&str]| all.iter().map(|s| (*s).to_string()).collect();
+            let (missed, differences) = (own(missed), own(differences));
+            let verified = Verified { wanted, compared, missed, differences, interrupted };
+            (verified.in_doubt(), verified.texts().join("; "))
+        };
+        let same = "2 scenarios went the same way in restored guests and in guests that booted";
+        assert_eq!(of(2, 2, &[], &[], false), (false, same.into()));
+        let none = "forks are not verified: no scenario was judged in a restored guest";
+        assert_eq!(of(0, 0, &[], &[], false), (true, none.into()));
+        let missed = "forks are not verified: 0 of 2 scenarios were compared: a: no memory";
+        assert_eq!(of(2, 0, &["a: no memory", "b: late"], &[], false), (true, missed.into()));
+        let both = "forks cannot be trusted: b: x; forks are not verified: 1 of 2 scenarios were compared: a: m";
+        assert_eq!(of(2, 1, &["a: m"], &["b: x"], false), (true, both.into()));
+        assert_eq!(of(2, 2, &[], &["b: x"], false), (true, "forks cannot be trusted: b: x".into()));
+        let one = "1 scenarios went the same way in restored guests and in guests that booted";
+        assert_eq!(of(2, 1, &["a: interrupted"], &[], true), (false, one.into()));
+        assert_eq!(of(2, 0, &["a: interrupted"], &[], true), (false, String::new()));
     }
 }

@@ -48,6 +48,8 @@ pub struct ExitOptions {
     pub mode: Mode,
     /// `--require`: a SKIP counts as an ERROR
     pub require: bool,
+    /// `--verify-forks` did not show that restored guests can be trusted: verdicts of such guests are in doubt
+    pub forks_in_doubt: bool,
     /// the run was ended
     pub signal: Option<Signal>,
 }
@@ -73,7 +75,10 @@ pub fn exit_status<'a>(ends: impl IntoIterator<Item = &'a ScenarioEnd>, options:
         return usage_status(options.mode);
     }
     let any = |verdict| ends.iter().any(|e| e.verdict == verdict);
-    let not_judged = any(Verdict::Error) || any(Verdict::Miss) || (options.require && any(Verdict::Skip));
+    let not_judged = any(Verdict::Error)
+        || any(Verdict::Miss)
+        || (options.require && any(Verdict::Skip))
+        || options.forks_in_doubt;
     let all_skipped = ends.iter().all(|e| e.verdict == Verdict::Skip);
     match options.mode {
         Mode::Bisect if any(Verdict::Fail) => 1,
@@ -99,7 +104,7 @@ mod tests {
 
     fn status(verdicts: &[Verdict], mode: Mode, require: bool) -> i32 {
         let ends: Vec<_> = verdicts.iter().map(|v| end(*v, None)).collect();
-        exit_status(&ends, ExitOptions { mode, require, signal: None })
+        exit_status(&ends, ExitOptions { mode, require, ..Default::default() })
     }
 
     #[test]
@@ -150,6 +155,20 @@ mod tests {
             assert_eq!(status(verdicts, Mode::Bisect, false), expected, "{verdicts:?}");
         }
         assert_eq!(usage_status(Mode::Bisect), 128);
+    }
+
+    #[test]
+    fn forks_in_doubt_are_not_judged_and_a_failure_stays_one() {
+        let of = |verdict, mode| {
+            let options = ExitOptions { mode, forks_in_doubt: true, ..Default::default() };
+            exit_status(&[end(verdict, None)], options)
+        };
+        assert_eq!((of(Pass, Mode::Normal), of(Fail, Mode::Normal)), (3, 1));
+        assert_eq!((of(Pass, Mode::Kselftest), of(Fail, Mode::Kselftest)), (3, 1));
+        assert_eq!((of(Pass, Mode::Bisect), of(Fail, Mode::Bisect)), (125, 1));
+        let signal = Some(Signal::Interrupt);
+        let options = ExitOptions { forks_in_doubt: true, signal, ..Default::default() };
+        assert_eq!(exit_status(&[end(Pass, None)], options), 130);
     }
 
     #[test]
