@@ -150,7 +150,7 @@ impl Session<'_> {
         if wanted == 0 || !ran || self.host.interrupted() {
             return Ok(false);
         }
-        let verified = super::verify::verify(self.host, forked, wanted, jobs, cache)?;
+        let verified = super::verify::verify(self.host, forked, (wanted, args.seed), jobs, cache)?;
         for text in verified.texts() {
             say!("memhp: {text}");
             self.say(None, Kind::Notice { text })?;

@@ -53,7 +53,8 @@ impl Verified {
             texts.push("forks are not verified: no scenario was judged in a restored guest".into());
         } else if self.short() {
             let why = missed.first().map(|why| format!(": {why}")).unwrap_or_default();
-            texts.push(format!("forks are not verified: {compared} of {wanted} scenarios were compared{why}"));
+            texts
+                .push(format!("forks are not verified: {compared} of {wanted} scenarios were compared{why}"));
         } else if texts.is_empty() && *compared > 0 {
             let same = "scenarios went the same way in restored guests and in guests that booted";
             texts.push(format!("{compared} {same}"));
@@ -62,11 +63,14 @@ impl Verified {
     }
 }
 
-/// `n` of `forked`, drawn by their seeds.
-fn sample(mut forked: Vec<Forked>, n: usize) -> Vec<Forked> {
-    forked.sort_by_key(|f| f.planned.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    forked.truncate(n);
-    forked
+/// `n` of `all`, drawn by the run's seed and what each is called: id with the kernel, and round.
+fn sample<T>(mut all: Vec<T>, n: usize, seed: u64, name: impl Fn(&T) -> (&str, u32)) -> Vec<T> {
+    all.sort_by_cached_key(|one| {
+        let (id, round) = name(one);
+        crate::kernel::sha256(format!("{seed} {round} {id}").as_bytes())
+    });
+    all.truncate(n);
+    all
 }
 
 /// What two runs of one scenario differ in: the verdict, and every judged fact up to where luck decided.
@@ -80,15 +84,15 @@ fn difference(fork: (&ScenarioEnd, &Trail), boot: (&ScenarioEnd, &Trail)) -> Opt
     trail.difference(other).map(|how| format!("restored: {how} (booted)"))
 }
 
-/// Boots `n` of `forked`, drawn by their seeds, and compares.
+/// Boots `n` of `forked`, drawn by `seed`, and compares.
 pub fn verify(
     host: &Host,
     forked: Vec<Forked>,
-    n: usize,
+    (n, seed): (usize, u64),
     jobs: usize,
     cache: &Path,
 ) -> Result<Verified, Failure> {
-    let sample = sample(forked, n);
+    let sample = sample(forked, n, seed, |f| (&f.planned.id, f.planned.round));
     let plan: Vec<Planned> = sample.iter().map(|f| Planned { cold: true, ..f.planned.clone() }).collect();
     let mut verified = Verified { wanted: sample.len(), ..Verified::default() };
     let mut take = |planned: &Planned, news: News| {
@@ -144,11 +148,28 @@ mod tests {
         assert_eq!(of(0, 0, &[], &[], false), (true, none.into()));
         let missed = "forks are not verified: 0 of 2 scenarios were compared: a: no memory";
         assert_eq!(of(2, 0, &["a: no memory", "b: late"], &[], false), (true, missed.into()));
-        let both = "forks cannot be trusted: b: x; forks are not verified: 1 of 2 scenarios were compared: a: m";
+        let both =
+            "forks cannot be trusted: b: x; forks are not verified: 1 of 2 scenarios were compared: a: m";
         assert_eq!(of(2, 1, &["a: m"], &["b: x"], false), (true, both.into()));
         assert_eq!(of(2, 2, &[], &["b: x"], false), (true, "forks cannot be trusted: b: x".into()));
         let one = "1 scenarios went the same way in restored guests and in guests that booted";
         assert_eq!(of(2, 1, &["a: interrupted"], &[], true), (false, one.into()));
         assert_eq!(of(2, 0, &["a: interrupted"], &[], true), (false, String::new()));
+    }
+
+    #[test]
+    fn the_sample_differs_between_seeds_kernels_and_rounds() {
+        let names: Vec<String> = (0..20).map(|n| format!("a/{n}")).collect();
+        let drawn = |seed, kernel: &str, round| -> Vec<usize> {
+            let all: Vec<(usize, String)> =
+                names.iter().map(|n| format!("{n}@{kernel}")).enumerate().collect();
+            sample(all, 5, seed, |(_, id)| (id, round)).into_iter().map(|(at, _)| at).collect()
+        };
+        let one = drawn(1, "k", 0);
+        assert_eq!((one.len(), &one), (5, &drawn(1, "k", 0)));
+        for other in [drawn(2, "k", 0), drawn(1, "l", 0), drawn(1, "k", 1)] {
+            assert_ne!(one, other);
+        }
+        assert_eq!(sample(vec![("b", 0), ("a", 0)], 9, 1, |(id, round)| (*id, *round)).len(), 2);
     }
 }
