@@ -89,9 +89,9 @@ pub fn build(host: &Host, planned: &Planned, place: Place, log: &mut dyn FnMut(K
             place.failed();
             return Start::Dead(Arc::new(*dead));
         }
-        Err(NoBoot::Trouble(_)) => {
+        Err(NoBoot::Trouble(trouble)) => {
             place.failed();
-            return Start::Cold;
+            return no_template(host, &trouble.to_string(), log);
         }
     };
     let reason = match save(host, planned, vm, &hello, &place) {
@@ -104,7 +104,14 @@ pub fn build(host: &Host, planned: &Planned, place: Place, log: &mut dyn FnMut(K
             why
         }
     };
-    log(Kind::Retry { reason: format!("no template, the guests boot: {reason}") });
+    no_template(host, &reason, log)
+}
+
+/// The guests boot instead, and that is told.
+fn no_template(host: &Host, reason: &str, log: &mut dyn FnMut(Kind)) -> Start {
+    if !host.interrupted() {
+        log(Kind::Retry { reason: format!("no template, the guests boot: {reason}") });
+    }
     Start::Cold
 }
 
