@@ -3,7 +3,7 @@
 //! What is compared takes turns, so that a host that is busy for a while is so for both. Medians with the least and
 //! the greatest; nothing here judges anything.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
@@ -129,7 +129,7 @@ impl Bench<'_> {
         let (mut cold, mut fork) = (Vec::new(), Vec::new());
         for _ in 0..self.turns {
             cold.push(end(&self.run(kernel, &case, &["-j1", "--boot", "cold"])?)?);
-            fork.push(end(&self.run(kernel, &case, &["-j1", "--boot", "fork"])?)?);
+            fork.push(forked(&self.run(kernel, &case, &["-j1", "--boot", "fork"])?)?);
         }
         for (name, key) in [("first answer", "boot_ns"), ("whole scenario", "duration_ns")] {
             let of = |ends: &[Value]| Figure::of(ends.iter().map(|end| ms(end, key)), "ms");
@@ -169,6 +169,38 @@ fn end(log: &[Value]) -> Result<Value> {
     Ok(end.clone())
 }
 
+/// The end of a scenario whose guest was restored.
+fn forked(log: &[Value]) -> Result<Value> {
+    let end = end(log)?;
+    ensure!(end["boot"] == "fork", "not restored: {end}");
+    Ok(end)
+}
+
+/// Fails where a scenario that ran was not restored.
+fn all_forked(log: &[Value]) -> Result<()> {
+    let mut ends = log.iter().filter(|event| event["event"] == "scenario-end");
+    match ends.find(|end| end["boot"] != "fork") {
+        Some(end) => bail!("not restored: {end}"),
+        None => Ok(()),
+    }
+}
+
 fn ms(event: &Value, key: &str) -> Result<f64> {
     Ok(event[key].as_u64().with_context(|| format!("no {key}"))? as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_called_restored_was_restored() {
+        let end = |boot: &str| json!({ "event": "scenario-end", "verdict": "PASS", "boot": boot });
+        let begin = json!({ "event": "run-start" });
+        let (fork, mixed) = ([begin.clone(), end("fork")], [begin, end("fork"), end("cold")]);
+        assert_eq!(forked(&fork).unwrap(), end("fork"));
+        assert!(forked(&mixed[2..]).unwrap_err().to_string().starts_with("not restored: {"));
+        all_forked(&fork).unwrap();
+        assert!(all_forked(&mixed).unwrap_err().to_string().starts_with("not restored: {"));
+    }
 }

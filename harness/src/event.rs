@@ -78,7 +78,7 @@ pub enum Kind {
         /// time to boot, prepare and save it, or to check it
         duration_ns: u64,
     },
-    /// an attempt that an emulator's or the host's fault ended, and that was made again
+    /// an attempt that an emulator's or the host's fault ended, and that was made again, or no template to restore from
     Retry {
         /// why
         reason: String,

@@ -1,6 +1,6 @@
 //! Suites: booted against restored, memhp against QEMU, few scenarios against many, one guest against several.
 
-use super::{Bench, CASE, Figure, event, ms};
+use super::{Bench, CASE, Figure, all_forked, event, ms};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -40,7 +40,8 @@ impl Bench<'_> {
         let (mut cold, mut fork) = (Vec::new(), Vec::new());
         for _ in 0..self.turns {
             cold.push(took(&self.run(kernel, &suite, &["--boot", "cold"])?)?);
-            fork.push(took(&self.run(kernel, &suite, &[])?)?);
+            // A case that boots by its nature boots here too; nothing else does.
+            fork.push(took(&self.run(kernel, &suite, &["--boot", "fork"])?)?);
         }
         let of = |all: &[Took], get: fn(&Took) -> f64, unit| Figure::of(all.iter().map(|t| Ok(get(t))), unit);
         let (slow, fast) = (of(&cold, |t| t.wall_s, "s")?, of(&fork, |t| t.wall_s, "s")?);
@@ -75,7 +76,8 @@ impl Bench<'_> {
         let (case, repeat, jobs) = ([CASE.to_string()], number.to_string(), guests.to_string());
         let mut all = Vec::new();
         for _ in 0..self.turns {
-            let log = self.run(kernel, &case, &["--repeat", &repeat, "-j", &jobs])?;
+            let log = self.run(kernel, &case, &["--repeat", &repeat, "-j", &jobs, "--boot", "fork"])?;
+            all_forked(&log)?;
             all.push(took(&log)?.wall_s * 1e3 / f64::from(number));
         }
         let figure = Figure::of(all.into_iter().map(Ok), "ms")?;

@@ -341,7 +341,7 @@ pub enum Exit {
 pub enum Boot {
     /// restore where the case allows it
     Auto,
-    /// restore where the case allows it; a guest that cannot be restored is MISS, not booted instead
+    /// restore where the case allows it; a guest that cannot be restored, or has no template, is MISS, not booted instead
     Fork,
     /// boot every guest
     Cold,

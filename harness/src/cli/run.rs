@@ -218,6 +218,9 @@ pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
                 "--boot fork: this QEMU cannot leave shared memory out of a migration",
             ));
         }
+        Boot::Fork if !host.qemu_args.is_empty() => {
+            return Err(Failure::usage("--boot fork: guests with --qemu-args or --gdb are not restored"));
+        }
         Boot::Fork => BootMode::Fork,
         Boot::Cold => BootMode::Cold,
     };

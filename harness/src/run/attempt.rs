@@ -31,6 +31,8 @@ pub enum Start {
     Fork(Arc<Saved>),
     /// the boot that it would make was made for all that share it, three times, and never answered
     Dead(Arc<Dead>),
+    /// not at all: it may only be restored, and there is no template, for this reason
+    Missed(String),
 }
 
 /// A guest that has answered.
@@ -54,6 +56,7 @@ pub fn run(
         Start::Cold => boot(host, planned, log),
         Start::Fork(saved) => restore(host, planned, saved, log),
         Start::Dead(dead) => Err(NoBoot::Again(Box::new(Dead::clone(dead)))),
+        Start::Missed(reason) => Err(NoBoot::Trouble(Trouble::Miss(reason.clone()))),
     };
     let answered = booted.is_ok().then(|| nanoseconds(begun));
     let (mut end, remains) = match booted {
@@ -80,38 +83,45 @@ fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Makes the template that `planned` and its like start from: boots, prepares, saves. `Cold`: it could not be made,
-/// for a reason that is the host's, or that each scenario is to meet itself.
-pub fn build(host: &Host, planned: &Planned, place: Place, log: &mut dyn FnMut(Kind)) -> Start {
+/// Makes the template that `planned` and its like start from: boots, prepares, saves.
+///
+/// # Errors
+/// It could not be made, for a reason that is the host's, or that each scenario is to meet itself.
+pub fn build(
+    host: &Host,
+    planned: &Planned,
+    place: Place,
+    log: &mut dyn FnMut(Kind),
+) -> Result<Start, String> {
     let (vm, hello) = match boot_with(host, planned, &Ram::Shared(place.dir().to_path_buf()), log) {
         Ok(up) => up,
         Err(NoBoot::Again(dead)) => {
             place.failed();
-            return Start::Dead(Arc::new(*dead));
+            return Ok(Start::Dead(Arc::new(*dead)));
         }
         Err(NoBoot::Trouble(trouble)) => {
             place.failed();
-            return no_template(host, &trouble.to_string(), log);
+            return Err(trouble.to_string());
         }
     };
-    let reason = match save(host, planned, vm, &hello, &place) {
-        Ok(template) => match place.built(template, hello) {
-            Ok(saved) => return Start::Fork(Arc::new(saved)),
-            Err(e) => e.to_string(),
-        },
+    match save(host, planned, vm, &hello, &place) {
+        Ok(template) => {
+            let saved = place.built(template, hello).map_err(|e| e.to_string())?;
+            Ok(Start::Fork(Arc::new(saved)))
+        }
         Err(why) => {
             place.failed();
-            why
+            Err(why)
         }
-    };
-    no_template(host, &reason, log)
+    }
 }
 
-/// The guests boot instead, and that is told.
-fn no_template(host: &Host, reason: &str, log: &mut dyn FnMut(Kind)) -> Start {
-    if !host.interrupted() {
-        log(Kind::Retry { reason: format!("no template, the guests boot: {reason}") });
+/// How a scenario begins whose template is not to be had; `reason` is told.
+pub fn without_template(boot: BootMode, reason: &str, log: &mut dyn FnMut(Kind)) -> Start {
+    if boot == BootMode::Fork {
+        return Start::Missed(format!("no template: {reason}"));
     }
+    log(Kind::Retry { reason: format!("no template, the guests boot: {reason}") });
     Start::Cold
 }
 
@@ -294,4 +304,22 @@ fn ended(findings: &[Finding], evidence: &Evidence, facts: Facts) -> ScenarioEnd
     let judgement = rejudge::judgement(findings, evidence);
     let console = evidence.complaints.iter().flat_map(|c| c.excerpt.iter().cloned()).take(40).collect();
     ScenarioEnd { facts, console, ..ScenarioEnd::without_run(judgement.verdict, &judgement.title) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_template_guests_boot_unless_they_may_only_be_restored() {
+        for (boot, start, told) in [
+            (BootMode::Auto, "Cold", Some("no template, the guests boot: full")),
+            (BootMode::Fork, "Missed(\"no template: full\")", None),
+        ] {
+            let mut all = Vec::new();
+            let got = without_template(boot, "full", &mut |kind| all.push(kind));
+            let reason = |told: &str| Kind::Retry { reason: told.into() };
+            assert_eq!((format!("{got:?}"), all), (start.into(), told.map(reason).into_iter().collect()));
+        }
+    }
 }

@@ -74,10 +74,7 @@ fn work(host: &Host, plan: &[Planned], cache: &Path, queue: &Queue, task: Task, 
         How::Start(start) => start,
         How::Make(key) => {
             let mut making = Making { queue, key, made: None };
-            if !none_more() {
-                making.made = make(host, planned, cache, &making.key, &mut log);
-            }
-            making.made.clone().unwrap_or(Start::Cold)
+            if none_more() { Start::Cold } else { make(host, planned, cache, &mut making, &mut log) }
         }
     };
     let news = if host.interrupted() {
@@ -103,23 +100,35 @@ impl Drop for Making<'_> {
     }
 }
 
-/// Finds or builds a template. `None`: another process is at it, this scenario boots.
-fn make(host: &Host, planned: &Planned, cache: &Path, key: &Key, log: &mut dyn FnMut(Kind)) -> Option<Start> {
+/// Finds or builds a template. While another process is at it, only this scenario begins otherwise.
+fn make(
+    host: &Host,
+    planned: &Planned,
+    cache: &Path,
+    making: &mut Making<'_>,
+    log: &mut dyn FnMut(Kind),
+) -> Start {
     let begun = Instant::now();
-    let (start, built) = match templates::find(host, cache, key) {
-        Ok(Found::Whole(saved)) => (Start::Fork((*saved).into()), false),
+    let (start, built) = match templates::find(host, cache, &making.key) {
+        Ok(Found::Whole(saved)) => (Ok(Start::Fork((*saved).into())), false),
         Ok(Found::Nothing(place)) => (attempt::build(host, planned, place, log), true),
-        Ok(Found::Busy) => return None,
-        Err(e) => {
-            log(Kind::Notice { text: format!("templates cannot be kept in {}: {e}", cache.display()) });
-            return Some(Start::Cold);
+        Ok(Found::Busy) => {
+            return attempt::without_template(host.boot, "another process makes it, or removes it", log);
         }
+        Err(e) => (Err(format!("templates cannot be kept in {}: {e}", cache.display())), false),
+    };
+    let start = match start {
+        Ok(start) => start,
+        // Not for want of a template.
+        Err(_) if host.interrupted() => Start::Cold,
+        Err(reason) => attempt::without_template(host.boot, &reason, log),
     };
     if matches!(start, Start::Fork(_)) {
         let duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         log(Kind::Template { built, duration_ns });
     }
-    Some(start)
+    making.made = Some(start.clone());
+    start
 }
 
 /// What a worker is to do.
@@ -173,7 +182,7 @@ impl Queue {
         let mut counts: BTreeMap<Key, usize> = BTreeMap::new();
         todo.iter().filter_map(|(_, key)| key.clone()).for_each(|key| *counts.entry(key).or_default() += 1);
         for (_, key) in &mut todo {
-            *key = key.take().filter(|k| k.pays_for(counts[k]));
+            *key = key.take().filter(|k| host.boot == BootMode::Fork || k.pays_for(counts[k]));
         }
         let slots = todo.iter().filter_map(|(_, key)| Some((key.clone()?, Slot::Wanted))).collect();
         todo.sort_by_key(|(index, _)| std::cmp::Reverse(host.took(&plan[*index].id)));
