@@ -104,7 +104,9 @@ pub fn build(
             return Err(trouble.to_string());
         }
     };
-    match save(host, planned, vm, &hello, &place) {
+    let saved = save(host, planned, vm, &hello, &place);
+    let saved = saved.and_then(|t| templates::complaint(t.console()).map_or(Ok(t), Err));
+    match saved {
         Ok(template) => {
             let saved = place.built(template, hello).map_err(|e| e.to_string())?;
             Ok(Start::Fork(Arc::new(saved)))

@@ -216,12 +216,19 @@ fn remove(dir: &Path) {
 
 fn open(dir: &Path) -> Option<(Template, Hello)> {
     let template = Template::open(dir).map_err(|e| tracing::info!("no template: {e}")).ok()?;
-    // A boot on a host out of breath may have said so (a stall): no later run is judged by it.
-    if !triage(template.console().as_bytes(), &Provokes::default()).is_empty() {
+    if let Some(complaint) = complaint(template.console()) {
+        tracing::info!("no template: {complaint}");
         return None;
     }
     let note: Note = serde_json::from_value(template.note().clone()).ok()?;
     Some((template, note.hello))
+}
+
+/// What a template's guest complained about until it was saved. It would be every fork's: a boot on a host out of breath
+/// may have said so (a stall). Of a kernel that always complains each scenario boots, and is judged by its own console.
+pub(super) fn complaint(console: &str) -> Option<String> {
+    let first = triage(console.as_bytes(), &Provokes::default()).into_iter().next()?;
+    Some(format!("the guest complained while it booted: {}", first.title))
 }
 
 fn got(lock: Result<(), TryLockError>) -> io::Result<bool> {
@@ -304,6 +311,17 @@ mod tests {
         assert!(!old.exists() && used.exists() && new.exists());
         evict(base.path(), 0).unwrap();
         assert!(used.exists() && !new.exists());
+    }
+
+    #[test]
+    fn a_guest_that_complained_is_no_template() {
+        let warning = "[    1.234567] WARNING: CPU: 0 PID: 1 at mm/x.c:5 add+0x1/0x2\n\
+                       [    1.234570] RIP: 0010:add+0x1/0x2\n\
+                       [    1.234580] ---[ end trace 0000000000000000 ]---\n";
+        let wanted = "the guest complained while it booted: WARNING in add";
+        assert_eq!(complaint(warning).as_deref(), Some(wanted));
+        let quiet = "[    0.100000] Linux version 6.1.0\n[    1.000000] random: crng init done\n";
+        assert_eq!(complaint(quiet), None);
     }
 
     #[test]
