@@ -85,7 +85,6 @@ impl Trials for Guests<'_> {
         };
         let plan: Vec<Planned> = (done..done.saturating_add(most))
             .flat_map(|round| scenarios.iter().map(move |p| of_round(p, round)))
-            .map(|p| spread(p, self.host.templates))
             .collect();
         let mut ends: BTreeMap<u32, Vec<(String, ScenarioEnd)>> = BTreeMap::new();
         let (mut enough, mut trouble, mut count) = (false, None, 0);
@@ -126,16 +125,10 @@ impl Trials for Guests<'_> {
     }
 }
 
+/// A run's scenario, with a seed of its own. Under `spread` run N starts from template N modulo their number.
 fn of_round(planned: &Planned, round: u32) -> Planned {
-    Planned { round, ..planned.clone() }
-}
-
-/// Another seed for every run, such that run N uses template N modulo their number.
-fn spread(planned: Planned, templates: u32) -> Planned {
-    let templates = u64::from(templates.max(1));
-    let mixed = (planned.seed ^ u64::from(planned.round).wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 1;
-    let seed = mixed - mixed % templates + u64::from(planned.round) % templates;
-    Planned { seed, ..planned }
+    let seed = planned.seed ^ u64::from(round).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    Planned { seed, round, ..planned.clone() }
 }
 
 /// What a run's scenarios come to.

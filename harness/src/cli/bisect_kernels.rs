@@ -131,7 +131,9 @@ impl Walk<'_> {
         let chosen = chosen.into_iter().filter(wanted).collect();
         let kernels = [(Arc::clone(kernel), subject.clone())];
         let seed = self.args.seed.wrapping_add(u64::from(attempt));
-        let plan = plan::plan(chosen, &kernels, &self.args.append, seed);
+        let mut plan = plan::plan(chosen, &kernels, &self.args.append, seed);
+        // Another attempt starts from another template.
+        plan.iter_mut().for_each(|planned| planned.round = attempt);
         progress(&format!("{}: observing {} scenarios", kernel.name, plan.len()));
         let (mut seen, mut boots) = (BTreeMap::new(), BTreeMap::new());
         schedule::run(self.host, &plan, self.jobs, &self.cache, &mut |planned, news| {

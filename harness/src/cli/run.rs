@@ -206,7 +206,7 @@ pub fn host(args: &RunArgs, qemu: Qemu) -> Result<Host, Failure> {
     host.memory.clone_from(&args.host.memory);
     host.smp = args.host.smp;
     host.repeat_options = repeat_options(args);
-    host.templates = args.templates;
+    (host.seed, host.templates) = (args.seed, args.templates);
     host.short_first = args.fail_fast;
     // Guests wait for one and the same debugger: no two of them at once.
     host.room = if args.host.gdb.is_some() { 0 } else { super::memory::budget()? };

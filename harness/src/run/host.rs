@@ -44,9 +44,12 @@ pub struct Host {
     pub short_first: bool,
     /// bytes that all guests may take together; a guest that needs more runs alone
     pub room: u64,
+    /// seed of all random choices
+    pub seed: u64,
     /// templates that each group of like scenarios is drawn over
     pub templates: u32,
-    /// make every template before any is used twice, so that runs are spread over them in the order of the plan
+    /// make every template before any is used twice, so that runs are spread over them in the order of the plan; all
+    /// scenarios of a round start from one
     pub spread: bool,
     /// known issues that count as known; `None`: none does
     pub known: Option<Known>,
@@ -94,6 +97,7 @@ impl Host {
             durations: BTreeMap::new(),
             short_first: false,
             room: u64::MAX,
+            seed: 1,
             templates: 1,
             spread: false,
             known: None,
@@ -107,6 +111,15 @@ impl Host {
             images: Mutex::default(),
             parts: Mutex::default(),
         })
+    }
+
+    /// A host that starts no guest.
+    #[cfg(test)]
+    pub(super) fn bare() -> Self {
+        let version = crate::vm::QemuVersion { major: 7, minor: 2, micro: 0 };
+        let (package, no) = (String::new(), false);
+        let qemu = Qemu { path: "qemu".into(), version, package, sandbox: no, kvm: no, ignore_shared: no };
+        Self::new(qemu, Accel::Tcg, 1.0).unwrap()
     }
 
     /// How long a scenario took when it last ran, in ns; one that never ran counts as long.
@@ -270,16 +283,8 @@ impl Drop for Guard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::QemuVersion;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, Command};
-
-    fn host() -> Host {
-        let version = QemuVersion { major: 7, minor: 2, micro: 0 };
-        let (package, no) = (String::new(), false);
-        let qemu = Qemu { path: "qemu".into(), version, package, sandbox: no, kvm: no, ignore_shared: no };
-        Host::new(qemu, Accel::Tcg, 1.0).unwrap()
-    }
 
     fn guest() -> Child {
         Command::new("sleep").arg("60").spawn().unwrap()
@@ -287,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_ends_guests_that_start_before_and_after_it() {
-        let host = host();
+        let host = Host::bare();
         let (mut before, mut gone, mut after) = (guest(), guest(), guest());
         drop(host.watch(Some(gone.id())));
         let _before = host.watch(Some(before.id()));

@@ -175,7 +175,7 @@ pub fn shard(plan: Vec<Planned>, part: usize, of: usize) -> Vec<Planned> {
 }
 
 /// FNV-1a (Fowler, Noll, Vo), 64 bits.
-fn hash(text: &str) -> u64 {
+pub(super) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -12,7 +12,7 @@
 
 use super::attempt;
 use super::host::{BootMode, Host};
-use super::plan::Planned;
+use super::plan::{self, Planned};
 use super::spec;
 use crate::case::schema;
 use crate::verdict::{Provokes, triage};
@@ -67,10 +67,23 @@ pub fn key(host: &Host, planned: &Planned) -> Option<Key> {
     part(&program(&spec.qemu.path).ok()?);
     part(spec.accel.word().as_bytes());
     guest_of(&spec.layout()).iter().for_each(|arg| part(arg.as_bytes()));
-    part(&(planned.seed % u64::from(host.templates.max(1))).to_le_bytes());
+    let drawn = drawn(host, &planned.id, planned.round);
+    drawn.iter().for_each(|number| part(&number.to_le_bytes()));
     let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let of_this_run = about_boot_policy(&planned.id, &spec.boot.as_ref()?.cmdline);
     Some(Key { sha256, of_this_run })
+}
+
+/// What tells a template from the others that like scenarios are drawn over: its number, and the run's seed, so that
+/// another seed draws other templates. The next round starts from the next one. Without several templates nothing does,
+/// and runs of all seeds share one.
+fn drawn(host: &Host, id: &str, round: u32) -> Vec<u64> {
+    if host.templates <= 1 {
+        return vec![0];
+    }
+    let first = if host.spread { 0 } else { plan::hash(id) };
+    let number = first.wrapping_add(u64::from(round)) % u64::from(host.templates);
+    vec![number, host.seed]
 }
 
 /// Is the boot itself what is judged? So for all in `policy/`, and wherever the command line sets what decides the
@@ -322,6 +335,30 @@ mod tests {
         assert_eq!(complaint(warning).as_deref(), Some(wanted));
         let quiet = "[    0.100000] Linux version 6.1.0\n[    1.000000] random: crng init done\n";
         assert_eq!(complaint(quiet), None);
+    }
+
+    #[test]
+    fn scenarios_and_rounds_are_drawn_over_the_templates() {
+        let mut host = Host::bare();
+        assert_eq!((drawn(&host, "a@k", 0), drawn(&host, "b@l", 7)), (vec![0], vec![0]));
+        (host.templates, host.seed) = (3, 9);
+        let numbers = |host: &Host, id: &str| -> Vec<u64> {
+            let all = (0..6).map(|round| drawn(host, id, round));
+            all.map(|d| {
+                assert_eq!(d[1..], [host.seed]);
+                d[0]
+            })
+            .collect()
+        };
+        let first = plan::hash("a@k") % 3;
+        let wanted: Vec<u64> = (0..6).map(|round| (first + round) % 3).collect();
+        assert_eq!(numbers(&host, "a@k"), wanted);
+        let firsts: std::collections::BTreeSet<u64> =
+            ('a'..='z').map(|c| numbers(&host, &format!("{c}@k"))[0]).collect();
+        assert_eq!(firsts.len(), 3, "scenarios of one round are spread too");
+        host.spread = true;
+        assert_eq!(numbers(&host, "a@k"), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(numbers(&host, "b@k"), [0, 1, 2, 0, 1, 2], "one run, one template");
     }
 
     #[test]
