@@ -108,7 +108,7 @@ pub fn build(
     let saved = saved.and_then(|t| templates::complaint(t.console()).map_or(Ok(t), Err));
     match saved {
         Ok(template) => {
-            let saved = place.built(template, hello).map_err(|e| e.to_string())?;
+            let saved = place.built(host, template, hello).map_err(|e| e.to_string())?;
             Ok(Start::Fork(Arc::new(saved)))
         }
         Err(why) => {

@@ -6,8 +6,8 @@ use crate::image::{Initramfs, Part};
 use crate::kernel::build::Stop;
 use crate::verdict::Known;
 use crate::vm::{Accel, Qemu, RunDir, RunDirError, Vm};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,6 +61,7 @@ pub struct Host {
     no_more: AtomicBool,
     guests: Mutex<BTreeMap<u64, u32>>,
     next_guest: Mutex<u64>,
+    used: Mutex<BTreeSet<PathBuf>>,
     files: RunDir,
     images: Mutex<BTreeMap<Vec<String>, InitramfsFile>>,
     parts: Mutex<BTreeMap<Part, Made>>,
@@ -107,6 +108,7 @@ impl Host {
             no_more: AtomicBool::new(false),
             guests: Mutex::default(),
             next_guest: Mutex::default(),
+            used: Mutex::default(),
             files,
             images: Mutex::default(),
             parts: Mutex::default(),
@@ -187,6 +189,16 @@ impl Host {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner).values().copied().for_each(kill);
     }
 
+    /// Takes note of a template in the cache that this run makes or uses: it is not to make room for others.
+    pub(super) fn uses(&self, template: &Path) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(template.to_path_buf());
+    }
+
+    /// See [`Host::uses`].
+    pub(super) fn used(&self) -> BTreeSet<PathBuf> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The initramfs with the modules and the programs of a scenario, made once for a run.
     ///
     /// # Errors
@@ -257,7 +269,7 @@ impl Host {
     }
 
     /// A directory for what this run alone needs; it goes with the host.
-    pub fn files(&self) -> &std::path::Path {
+    pub fn files(&self) -> &Path {
         self.files.path()
     }
 }

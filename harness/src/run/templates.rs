@@ -19,16 +19,18 @@ use crate::verdict::{Provokes, triage};
 use crate::vm::template::{Template, guest_of};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use wire::Hello;
 
+mod keep;
+
+use keep::How;
+
 /// Changes when what is saved, or how, changes.
 const FORMAT: &str = "memhp template 3";
-/// Bytes on disk that templates in the cache may take together.
-const LIMIT: u64 = 10 << 30;
 
 /// Which template a scenario starts from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,19 +177,14 @@ pub fn find(host: &Host, cache: &Path, key: &Key) -> io::Result<Found> {
     let base = cache.join("templates");
     fs::create_dir_all(&base)?;
     let dir = base.join(&key.sha256);
-    let lock = File::create(lock_of(&dir))?;
-    if !got(lock.try_lock_shared())? {
-        return Ok(Found::Busy);
-    }
+    host.uses(&dir);
+    let Some(lock) = keep::lock(&dir, How::Shared)? else { return Ok(Found::Busy) };
     if let Some((template, hello)) = open(&dir) {
-        // The time of the last use, for eviction.
-        lock.set_modified(std::time::SystemTime::now())?;
+        keep::used_now(&lock)?;
         return Ok(Found::Whole(Box::new(Saved { template, hello, lock: Some(lock) })));
     }
-    lock.unlock()?;
-    if !got(lock.try_lock())? {
-        return Ok(Found::Busy);
-    }
+    drop(lock);
+    let Some(lock) = keep::lock(&dir, How::Exclusive)? else { return Ok(Found::Busy) };
     make_empty(&dir)?;
     Ok(Found::Nothing(Place { dir, lock: Some(lock) }))
 }
@@ -198,16 +195,15 @@ impl Place {
         &self.dir
     }
 
-    /// What was saved here is now whole. Others may use it too; the least recently used ones go where all take too much.
+    /// What was saved here is now whole. Others may use it too; the least recently used ones go where all take too much,
+    /// but for those of this run.
     ///
     /// # Errors
     /// The lock or the cache.
-    pub fn built(self, template: Template, hello: Hello) -> io::Result<Saved> {
+    pub fn built(self, host: &Host, template: Template, hello: Hello) -> io::Result<Saved> {
         if let Some(lock) = &self.lock {
-            // The change of lock is not atomic: an eviction may come between.
-            lock.try_lock_shared()?;
-            fs::metadata(&self.dir)?;
-            let evicted = self.dir.parent().map_or(Ok(()), |base| evict(base, LIMIT));
+            keep::share(lock, &self.dir)?;
+            let evicted = self.dir.parent().map_or(Ok(()), |base| keep::evict(base, &host.used()));
             if let Err(e) = evicted {
                 tracing::warn!("templates in the cache stay though they are too many: {e}");
             }
@@ -244,18 +240,6 @@ pub(super) fn complaint(console: &str) -> Option<String> {
     Some(format!("the guest complained while it booted: {}", first.title))
 }
 
-fn got(lock: Result<(), TryLockError>) -> io::Result<bool> {
-    match lock {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(e)) => Err(e),
-    }
-}
-
-fn lock_of(dir: &Path) -> PathBuf {
-    dir.with_extension("lock")
-}
-
 /// Guest memory is nobody else's business: 0700.
 pub(crate) fn make_empty(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
@@ -264,67 +248,9 @@ pub(crate) fn make_empty(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the least recently used templates that nobody uses until all take `limit` bytes or less.
-fn evict(base: &Path, limit: u64) -> io::Result<()> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(base)? {
-        let dir = entry?.path();
-        if dir.is_dir() {
-            let used = fs::metadata(lock_of(&dir)).and_then(|m| m.modified());
-            all.push((used.unwrap_or(std::time::UNIX_EPOCH), disk_usage(&dir), dir));
-        }
-    }
-    all.sort();
-    let mut sum: u64 = all.iter().map(|(_, size, _)| size).sum();
-    for (_, size, dir) in all {
-        if sum <= limit {
-            break;
-        }
-        let lock = File::create(lock_of(&dir))?;
-        if got(lock.try_lock())? {
-            fs::remove_dir_all(&dir)?;
-            sum -= size;
-        }
-    }
-    Ok(())
-}
-
-/// Bytes that the files in `dir` take on disk.
-fn disk_usage(dir: &Path) -> u64 {
-    let files = fs::read_dir(dir).into_iter().flatten().flatten();
-    files.filter_map(|f| f.metadata().ok()).map(|m| m.blocks() * 512).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, SystemTime};
-
-    fn template(base: &Path, name: &str, age: u64) -> PathBuf {
-        let dir = base.join(name);
-        make_empty(&dir).unwrap();
-        fs::write(dir.join("ram0.ram"), vec![1; 1 << 16]).unwrap();
-        let lock = File::create(lock_of(&dir)).unwrap();
-        lock.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
-        dir
-    }
-
-    #[test]
-    fn the_least_recently_used_go_and_the_ones_in_use_stay() {
-        let base = tempfile::tempdir().unwrap();
-        let [old, used, new] =
-            [("a", 300), ("b", 400), ("c", 100)].map(|(n, age)| template(base.path(), n, age));
-        let held = File::open(lock_of(&used)).unwrap();
-        held.lock_shared().unwrap();
-        let one = disk_usage(&new);
-        assert!(one >= 1 << 16);
-        evict(base.path(), 3 * one).unwrap();
-        assert!(old.exists() && used.exists() && new.exists());
-        evict(base.path(), 2 * one).unwrap();
-        assert!(!old.exists() && used.exists() && new.exists());
-        evict(base.path(), 0).unwrap();
-        assert!(used.exists() && !new.exists());
-    }
 
     #[test]
     fn a_guest_that_complained_is_no_template() {
@@ -381,7 +307,9 @@ mod tests {
     fn a_directory_is_emptied_and_private() {
         use std::os::unix::fs::PermissionsExt;
         let base = tempfile::tempdir().unwrap();
-        let dir = template(base.path(), "a", 0);
+        let dir = base.path().join("a");
+        make_empty(&dir).unwrap();
+        fs::write(dir.join("ram0.ram"), "x").unwrap();
         make_empty(&dir).unwrap();
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
