@@ -1,10 +1,12 @@
 //! Runs a plan with several guests at once.
 //!
-//! Each worker takes, in this order: a scenario whose template is ready (so that scenarios that share one run
-//! together), one whose template nobody makes yet (and makes it), one that boots; if scenarios are to be spread over
-//! templates, all of these are made first. Among equals, the one that took longest when it last ran. Under `--fail-fast` only time counts, the shortest first. A worker waits if all that is
-//! left needs templates that others are making, but not for long: then its guest boots; or if the memory that is free
-//! does not carry the worst case of another guest.
+//! One worker, where there are several, boots beside the others: guests that are not restored, and the next templates (a few
+//! ahead of their use, for each takes memory or disk), so that boots are not what is left at the end. The others take, in
+//! this order: a scenario whose template is ready (so that scenarios that share one run together), one whose template
+//! nobody makes yet (and make it), one that boots. If scenarios are to be spread over templates, all of these are made
+//! first. Among equals, the one that took longest when it last ran. Under `--fail-fast` only time counts, the shortest
+//! first. A worker waits if all that is left needs templates that others are making, but not for long: then its guest
+//! boots; or if the memory that is free does not carry the worst case of another guest.
 
 use super::attempt::{self, Start};
 use super::boot::Remains;
@@ -14,13 +16,16 @@ use super::plan::Planned;
 use super::templates::{self, Found, Key};
 use crate::event::{Kind, ScenarioEnd};
 use crate::verdict::Verdict;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// A worker waits so long for a template that another one makes, before scaling: a boot that is stuck holds up nobody.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// So many templates may be ready before scenarios need them.
+const AHEAD: usize = 2;
 
 /// Something a worker says of a scenario.
 pub enum News {
@@ -40,7 +45,7 @@ pub fn run(host: &Host, plan: &[Planned], jobs: usize, cache: &Path, take: &mut 
             take(planned, without_run(Verdict::Skip, reason));
         }
     }
-    let queue = Queue::new(host, plan);
+    let queue = Queue::new(host, plan, jobs);
     let (sender, receiver) = mpsc::channel::<(usize, News)>();
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
@@ -73,7 +78,7 @@ fn work(host: &Host, plan: &[Planned], cache: &Path, queue: &Queue, task: Task, 
         _ if planned.dead.is_some() => planned.dead.clone().map_or(Start::Cold, Start::Dead),
         How::Start(start) => start,
         How::Make(key) => {
-            let mut making = Making { queue, key, made: None };
+            let mut making = Making { queue, index: task.index, key, made: None };
             if none_more() { Start::Cold } else { make(host, planned, cache, &mut making, &mut log) }
         }
     };
@@ -90,13 +95,14 @@ fn work(host: &Host, plan: &[Planned], cache: &Path, queue: &Queue, task: Task, 
 /// A template in the making: however this ends, whoever waits for it is told.
 struct Making<'a> {
     queue: &'a Queue,
+    index: usize,
     key: Key,
     made: Option<Start>,
 }
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        self.queue.made(self.key.clone(), self.made.take());
+        self.queue.made(self.index, self.key.clone(), self.made.take());
     }
 }
 
@@ -150,6 +156,30 @@ enum Slot {
     Made(Start),
 }
 
+/// What a scenario takes to begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// its guest boots
+    Boot,
+    /// it makes its template, which is a boot too
+    Make,
+    /// nothing: its template is ready
+    Restore,
+    /// its template, which another worker makes
+    Wait,
+}
+
+impl Slot {
+    fn needs(slot: Option<&Self>) -> Needs {
+        match slot {
+            None | Some(Self::Made(Start::Cold)) => Needs::Boot,
+            Some(Self::Wanted) => Needs::Make,
+            Some(Self::InTheMaking) => Needs::Wait,
+            Some(Self::Made(_)) => Needs::Restore,
+        }
+    }
+}
+
 /// What is left to do.
 struct Queue {
     state: Mutex<Left>,
@@ -166,6 +196,10 @@ struct Left {
     in_order: bool,
     /// make every template before any is used twice
     spread: bool,
+    /// there are several workers: one boots beside the others
+    beside: bool,
+    /// scenarios whose guests boot now, or their templates'
+    booting: BTreeSet<usize>,
     /// bytes that each scenario of the plan may take
     needs: Vec<u64>,
     /// bytes that all guests may take together
@@ -175,7 +209,7 @@ struct Left {
 }
 
 impl Queue {
-    fn new(host: &Host, plan: &[Planned]) -> Self {
+    fn new(host: &Host, plan: &[Planned], jobs: usize) -> Self {
         let all = plan.iter().enumerate().filter(|(_, p)| p.skip.is_none());
         let key = |p: &Planned| p.dead.is_none().then(|| templates::key(host, p)).flatten();
         let mut todo: Vec<(usize, Option<Key>)> = all.map(|(i, p)| (i, key(p))).collect();
@@ -195,6 +229,8 @@ impl Queue {
             slots,
             in_order: host.short_first,
             spread: host.spread,
+            beside: jobs > 1,
+            booting: BTreeSet::new(),
             needs,
             room: host.room,
             taken: 0,
@@ -226,9 +262,12 @@ impl Queue {
         }
     }
 
-    /// What became of a template; `None`: it is to be tried again.
-    fn made(&self, key: Key, start: Option<Start>) {
+    /// What became of a template, which the scenario `index` made and begins with; `None`: it is to be tried again.
+    fn made(&self, index: usize, key: Key, start: Option<Start>) {
         let mut left = self.lock();
+        if start.as_ref().is_some_and(|start| !matches!(start, Start::Cold)) {
+            left.booting.remove(&index);
+        }
         if left.todo.iter().any(|(_, k)| k.as_ref() == Some(&key)) {
             left.slots.insert(key, start.map_or(Slot::Wanted, Slot::Made));
         } else {
@@ -248,6 +287,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut left = self.queue.lock();
         left.taken -= left.needs[self.index];
+        left.booting.remove(&self.index);
         self.queue.changed.notify_all();
     }
 }
@@ -255,27 +295,35 @@ impl Drop for Running<'_> {
 impl Left {
     /// The next task that can begin now. `impatient`: a scenario whose template another worker makes boots instead.
     fn take(&mut self, impatient: bool) -> Option<Task> {
-        let slot = |key: &Option<Key>| key.as_ref().map(|k| &self.slots[k]);
         let fits =
             |index: usize| self.taken == 0 || self.taken.saturating_add(self.needs[index]) <= self.room;
-        let find = |wanted: &dyn Fn(Option<&Slot>) -> bool| {
-            self.todo.iter().position(|(index, key)| fits(*index) && wanted(slot(key)))
+        let find = |wanted: &[Needs]| {
+            let needs = |key: &Option<Key>| Slot::needs(key.as_ref().map(|k| &self.slots[k]));
+            self.todo.iter().position(|(index, key)| fits(*index) && wanted.contains(&needs(key)))
         };
-        let waits = |s: Option<&Slot>| matches!(s, Some(Slot::InTheMaking));
-        let wanted = || find(&|s| matches!(s, Some(Slot::Wanted)));
-        let at = match self.in_order {
-            true => find(&|s| !waits(s)),
-            false => Some(())
-                .filter(|()| self.spread)
-                .and_then(|()| wanted())
-                .or_else(|| find(&|s| matches!(s, Some(Slot::Made(_)))))
-                .or_else(wanted)
-                .or_else(|| find(&|s| s.is_none())),
-        };
-        let at = at.or_else(|| find(&waits).filter(|_| impatient))?;
+        let mut order: Vec<&[Needs]> = Vec::new();
+        if self.in_order {
+            order.push(&[Needs::Boot, Needs::Make, Needs::Restore]);
+        } else {
+            if self.spread {
+                order.push(&[Needs::Make]);
+            }
+            if self.beside && self.booting.is_empty() {
+                let ready = self.slots.values().filter(|s| Slot::needs(Some(s)) == Needs::Restore).count();
+                order.push(if ready < AHEAD { &[Needs::Boot, Needs::Make] } else { &[Needs::Boot] });
+            }
+            order.extend([&[Needs::Restore][..], &[Needs::Make], &[Needs::Boot]]);
+        }
+        if impatient {
+            order.push(&[Needs::Wait]);
+        }
+        let at = order.into_iter().find_map(find)?;
         let (index, key) = self.todo.remove(at);
         self.taken += self.needs[index];
         let how = key.map_or(How::Start(Start::Cold), |key| self.start(key));
+        if matches!(how, How::Make(_) | How::Start(Start::Cold)) {
+            self.booting.insert(index);
+        }
         Some(Task { index, how })
     }
 
