@@ -1,10 +1,10 @@
 //! Templates of a run: which scenarios share one, where they are kept, and that none is used that is not whole.
 //!
 //! A template is a guest that has booted, loaded its modules and answered; nothing was plugged yet. Scenarios whose
-//! guests are the same in everything that shapes a boot (kernel, command line, machine, initramfs, what the agent was asked, QEMU,
-//! accelerator)
-//! share one. Templates are kept in the cache, under a checksum of all of this; but a case about boot policy is never
-//! judged from a template of an earlier run (`about_boot_policy`): these are made anew, or the guest boots.
+//! guests are the same in everything that shapes a boot (kernel, command line, machine, initramfs, what the agent was
+//! asked, QEMU, accelerator, and with KVM the host's processor) share one. Templates are kept in the cache, under a
+//! checksum of all of this; but a case about boot policy is never judged from a template of an earlier run
+//! (`about_boot_policy`): these are made anew, or the guest boots.
 //!
 //! What forks of one template share though boots would not: the kernel's random placement (KASLR), the order of free
 //! pages and slab objects, the boot time. The random generator is reseeded in every fork. `--templates N` draws like
@@ -16,6 +16,7 @@ use super::plan::{self, Planned};
 use super::spec;
 use crate::case::schema;
 use crate::verdict::{Provokes, triage};
+use crate::vm::Accel;
 use crate::vm::template::{Template, guest_of};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -68,6 +69,9 @@ pub fn key(host: &Host, planned: &Planned) -> Option<Key> {
     part(&serde_json::to_vec(&attempt::preparation(&planned.modules)).ok()?);
     part(&program(&spec.qemu.path).ok()?);
     part(spec.accel.word().as_bytes());
+    if spec.accel == Accel::Kvm {
+        part(processor(&fs::read_to_string("/proc/cpuinfo").ok()?).as_bytes());
+    }
     guest_of(&spec.layout()).iter().for_each(|arg| part(arg.as_bytes()));
     let drawn = drawn(host, &planned.id, planned.round);
     drawn.iter().for_each(|number| part(&number.to_le_bytes()));
@@ -105,6 +109,17 @@ fn program(path: &Path) -> io::Result<Vec<u8>> {
     let meta = fs::metadata(path)?;
     let about = format!("{}\0{}\0{}\0{}", path.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
     Ok(about.into_bytes())
+}
+
+/// What a guest under KVM sees of the host's processor (`-cpu host`), as /proc/cpuinfo says it of the first one.
+fn processor(cpuinfo: &str) -> String {
+    const NAMES: [&str; 7] =
+        ["vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"];
+    let lines = cpuinfo.lines().take_while(|line| !line.trim().is_empty());
+    let fields =
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.trim(), value.trim()));
+    let wanted = fields.filter(|(name, _)| NAMES.contains(name));
+    wanted.map(|(name, value)| format!("{name}: {value}\n")).collect()
 }
 
 impl Key {
@@ -285,6 +300,17 @@ mod tests {
         host.spread = true;
         assert_eq!(numbers(&host, "a@k"), [0, 1, 2, 0, 1, 2]);
         assert_eq!(numbers(&host, "b@k"), [0, 1, 2, 0, 1, 2], "one run, one template");
+    }
+
+    #[test]
+    fn a_processor_is_its_model_its_microcode_and_its_flags() {
+        let one = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel\t\t: 85\nmodel name\t: Xeon: 2\nmicrocode\t: 0x1\n\
+                   cpu MHz\t\t: 2100.0\nflags\t\t: fpu vme\n\n";
+        let other = one.replace("fpu vme", "fpu").replace(": 0\n", ": 1\n");
+        let wanted =
+            "vendor_id: GenuineIntel\nmodel: 85\nmodel name: Xeon: 2\nmicrocode: 0x1\nflags: fpu vme\n";
+        assert_eq!(processor(&(one.to_string() + &other)), wanted);
+        assert_eq!(processor(&other), wanted.replace(" vme", ""));
     }
 
     #[test]
