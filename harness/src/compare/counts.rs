@@ -13,9 +13,9 @@ pub(super) struct Counts(BTreeMap<String, (u32, u32)>);
 pub(super) enum Says {
     /// the same on both sides, and as often; or a side has nothing
     Nothing,
-    /// no value came on both sides: the difference shows in every repeat
+    /// no value came on both sides, and they stay the same: the difference shows in every repeat
     EveryRepeat,
-    /// some values came on both sides; p of Fisher's exact test
+    /// some values came on both sides, or on neither side a value stays; p of Fisher's exact test
     Some(f64),
 }
 
@@ -32,7 +32,8 @@ impl Counts {
         if !in_a || !in_b || self.0.len() < 2 {
             return Says::Nothing;
         }
-        if self.0.values().all(|(a, b)| *a == 0 || *b == 0) {
+        let apart = self.0.values().all(|(a, b)| *a == 0 || *b == 0);
+        if apart && (self.0.len() == 2 || self.stays(|n| n.0) || self.stays(|n| n.1)) {
             return Says::EveryRepeat;
         }
         let table: Vec<(u32, u32)> = self.0.values().copied().collect();
@@ -41,6 +42,12 @@ impl Counts {
             return Says::Nothing;
         }
         Says::Some(stats::fisher(&table))
+    }
+
+    /// Whether a side had one value again and again. What is new every time differs from itself as well.
+    fn stays(&self, of: impl Fn(&(u32, u32)) -> u32) -> bool {
+        let mut seen = self.0.values().map(of).filter(|n| *n > 0);
+        seen.next().is_some_and(|n| n > 1) && seen.next().is_none()
     }
 
     /// Share of the repeats of A and of B whose value is one of these.
@@ -78,6 +85,19 @@ mod tests {
         assert_eq!(says(&["x", "y", "x", "y"], &["y", "x"]), Says::Nothing);
         let Says::Some(p) = says(&["x", "x", "x"], &["x", "y", "x"]) else { panic!() };
         assert!((p - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_value_that_is_new_every_time_is_no_difference() {
+        let says = |a: &[&str], b: &[&str]| Counts::of(a.iter().copied(), b.iter().copied()).says();
+        let near =
+            |says: Says, p: f64| assert!(matches!(says, Says::Some(q) if (p - q).abs() < 1e-9), "{says:?}");
+        near(says(&["1", "2", "3"], &["4", "5", "6"]), 1.0);
+        near(says(&["1", "2"], &["3"]), 1.0);
+        // Of C(8,4) = 70: two of four pairs on one side, in 6 ways.
+        near(says(&["u", "u", "v", "v"], &["x", "x", "y", "y"]), 6.0 / 70.0);
+        assert_eq!(says(&["1", "1"], &["2", "3"]), Says::EveryRepeat);
+        assert_eq!(says(&["1", "2"], &["3", "3"]), Says::EveryRepeat);
     }
 
     #[test]

@@ -41,7 +41,25 @@ fn verdict(a: &[&Round], b: &[&Round]) -> Option<Difference> {
         std::cmp::Ordering::Equal if fails_b > 0.0 => Class::Regression,
         std::cmp::Ordering::Equal => Class::ChangedPolicy,
     };
-    difference(&counts, class, |d| d.what = What::Verdict)
+    // Whatever it fails by.
+    let word = |r: &&Round| failed(r.verdict == Verdict::Fail);
+    let words = Counts::of(a.iter().map(word), b.iter().map(word));
+    clear(&counts, &words, class, |d| d.what = What::Verdict)
+}
+
+fn failed(fails: bool) -> &'static str {
+    if fails { "fails" } else { "does not" }
+}
+
+/// As [`difference`]; what every repeat shows in coarser words needs no test.
+fn clear(
+    counts: &Counts,
+    coarse: &Counts,
+    class: Class,
+    fill: impl FnOnce(&mut Difference),
+) -> Option<Difference> {
+    let every = coarse.says() == Says::EveryRepeat;
+    difference(counts, class, fill).map(|d| Difference { p: d.p.filter(|_| !every), ..d })
 }
 
 /// A difference as far as the counts make one; `fill` says what it is of.
@@ -93,9 +111,11 @@ fn findings(a: &[&Round], b: &[&Round]) -> Vec<Difference> {
         let (values_a, values_b): (Vec<String>, Vec<String>) =
             (of_a.iter().map(|f| words(value(f))).collect(), of_b.iter().map(|f| words(value(f))).collect());
         let counts = Counts::of(values_a.iter().map(String::as_str), values_b.iter().map(String::as_str));
+        let word = |v: &String| failed(v != AS_EXPECTED);
+        let words = Counts::of(values_a.iter().map(word), values_b.iter().map(word));
         let (wrong_a, wrong_b) = counts.shares(|v| v != AS_EXPECTED);
         let class = if wrong_a > wrong_b { Class::Fix } else { Class::Regression };
-        all.extend(difference(&counts, class, |d| {
+        all.extend(clear(&counts, &words, class, |d| {
             d.what = What::Finding;
             d.step = place.0.as_ref().map(Step::to_string);
             d.step_text = place.0.as_ref().and_then(|step| step_text(a, b, step));

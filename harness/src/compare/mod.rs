@@ -3,8 +3,8 @@
 //! [`read`] makes [`RunFacts`] of a run's events, [`compare`] a [`Comparison`] of two of them, [`human`] prints it.
 //! Whether a failure is a known issue does not count here: else a fix and its regression would both be silent.
 //!
-//! The rule for noise. A difference that shows in every repeat (no value came on both sides) is a change. Any other
-//! is tested with Fisher's exact test on how often each value came, corrected (Holm) for the number of tests (those of
+//! The rule for noise. A difference that shows in every repeat (no value came on both sides, and one side at least
+//! stays at its value: what is new every time differs from itself as well) is a change. Any other is tested with Fisher's exact test on how often each value came, corrected (Holm) for the number of tests (those of
 //! one scenario with the same p are one: a cause shows in many facts); below [`ALPHA`] it is a change, else it is noise. Noise that is a failure of B alone is neither: it
 //! is undecided, and the comparison says so by its exit status.
 

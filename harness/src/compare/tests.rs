@@ -93,6 +93,19 @@ fn a_difference_that_chance_would_make_is_noise() {
 }
 
 #[test]
+fn what_is_new_every_time_is_no_change_and_a_failure_is_one_whatever_it_says() {
+    let blocks = |values: &[&str]| -> Vec<Round> { values.iter().map(|v| pass(v)).collect() };
+    let random = one(blocks(&["a", "b", "c", "d", "e"]), blocks(&["f", "g", "h", "i", "j"]));
+    assert_eq!((classes(&random), random.status()), (vec![Class::Noise], 0));
+    let from_one = one(blocks(&["a", "a"]), blocks(&["f", "g"]));
+    assert_eq!((classes(&from_one), from_one.status()), (vec![Class::ChangedPolicy], 1));
+    let fails: Vec<Round> = ["DMA", "DMA32", "Normal"].map(|zone| fail("offline", zone)).to_vec();
+    let regression = one(vec![pass("offline")], fails);
+    assert_eq!((classes(&regression), regression.status()), (vec![Class::Regression], 1));
+    assert!(regression.changes[0].differences.iter().all(|d| d.p.is_none() && d.class == Class::Regression));
+}
+
+#[test]
 fn a_failure_of_b_alone_is_never_dismissed_as_noise() {
     let (good, bad) = (|| pass("offline"), || fail("offline", "Normal"));
     let undecided = one(vec![good(); 3], vec![good(), bad(), good()]);

@@ -14,7 +14,7 @@ pub use text::text;
 
 use super::prepare::{Facts, Kernel};
 use super::split::Bad;
-use crate::compare::{Class, Comparison};
+use crate::compare::{Change, Class, Comparison};
 use crate::verdict::NOT_JUDGED;
 use serde::Serialize;
 
@@ -91,10 +91,11 @@ impl Stage {
         if one_sided { 1 } else { comparison.status() }
     }
 
-    /// Scenarios that changed unexpectedly.
-    pub fn changed(&self) -> impl Iterator<Item = &str> {
-        let changes = self.comparison.iter().flat_map(|c| &c.changes);
-        changes.filter(|c| c.expected.is_none()).map(|c| c.scenario.as_str())
+    /// Scenarios that differ unexpectedly; with `in_part` only those with a difference that some repeats do not show.
+    pub fn changed(&self, in_part: bool) -> impl Iterator<Item = &str> {
+        let changes = self.comparison.iter().flat_map(|c| &c.changes).filter(|c| c.expected.is_none());
+        let is_meant = move |c: &&Change| !in_part || c.differences.iter().any(|d| d.p.is_some());
+        changes.filter(is_meant).map(|c| c.scenario.as_str())
     }
 
     /// Scenarios with an unexpected change of this class.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::compare::facts::{KernelId, Origin};
-use crate::compare::{Change, Comparison, Difference, Latencies, NotJudged, OneSided, Seen, What};
+use crate::compare::{Comparison, Difference, Latencies, NotJudged, OneSided, Seen, What};
 use crate::series::header::Header;
 use crate::series::prepare::Patch;
 use crate::series::report::text::WIDTH;
