@@ -49,6 +49,16 @@ pub enum SeriesError {
         /// as typed
         rev: String,
     },
+    /// A mail names a commit that the user has not checked out.
+    #[error(
+        "the series names {commit} as its base, which HEAD of {} did not come from: give --base {commit} if that commit is to be trusted and built, or another --base", path.display()
+    )]
+    StrayBase {
+        /// the tree
+        path: PathBuf,
+        /// the commit
+        commit: String,
+    },
     /// b4 gave one message of a series, and nothing says where the others are.
     #[error("{0}")]
     B4(String),
@@ -86,7 +96,7 @@ impl SeriesError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Order(_) | Self::NoFiles(_) | Self::TooLarge { .. } | Self::NoMail { .. } => true,
-            Self::Tree { .. } | Self::NoBase { .. } => true,
+            Self::Tree { .. } | Self::NoBase { .. } | Self::StrayBase { .. } => true,
             Self::Io { what, .. } => *what == INPUT,
             Self::Base(error) | Self::Step(error) => error.is_usage(),
             _ => false,

@@ -237,3 +237,25 @@ fn a_base_that_is_not_there_and_a_tree_that_is_none() {
         Base::find(&place.at("tree"), None, Some(place.git("rev-parse HEAD~1").trim()), &scratch).unwrap();
     assert_eq!(named.subject.as_deref(), Some("first"));
 }
+
+#[test]
+fn a_mail_chooses_no_base_that_head_did_not_come_from() {
+    let place = Place::new(true);
+    let scratch = place.at("scratch");
+    place.git("checkout -q -b other && echo evil >>mm/a.c && git commit -qam other && git checkout -q -");
+    let other = place.git("rev-parse other").trim().to_string();
+    let error = Base::find(&place.at("tree"), None, Some(&other), &scratch).unwrap_err();
+    assert!(error.is_usage(), "{error}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the series names {other} as its base, which HEAD of {} did not come from: give --base {other} if that \
+             commit is to be trusted and built, or another --base",
+            place.at("tree").display()
+        )
+    );
+    let asked = Base::find(&place.at("tree"), Some("other"), Some(&other), &scratch).unwrap();
+    assert_eq!(asked.commit, Some(other));
+    let unknown = Base::find(&place.at("tree"), None, Some(&"a".repeat(40)), &scratch).unwrap();
+    assert_eq!(unknown.subject.as_deref(), Some("second"));
+}

@@ -35,6 +35,9 @@ pub struct Base {
 impl Base {
     /// Looks at a tree. `rev` as typed; without it the `base-commit:` that the series names, where the tree has it, else
     /// HEAD. git is asked as the user would ask it: the tree is theirs.
+    ///
+    /// The base is built without a sandbox. A repository holds more than its user has looked at (what was fetched, what
+    /// was applied once), so that a mail chooses only among what HEAD has come from.
     pub fn find(
         tree: &Path,
         rev: Option<&str>,
@@ -59,7 +62,13 @@ impl Base {
         }
         let commit = match (rev, named) {
             (Some(rev), _) => git.commit(rev)?,
-            (None, Some(named)) => git.commit(named)?.map_or_else(|| git.commit("HEAD"), |c| Ok(Some(c)))?,
+            (None, Some(named)) => match git.commit(named)? {
+                Some(commit) if !git.has_come_from(&commit)? => {
+                    return Err(SeriesError::StrayBase { path: tree.into(), commit });
+                }
+                Some(commit) => Some(commit),
+                None => git.commit("HEAD")?,
+            },
             (None, None) => git.commit("HEAD")?,
         };
         let no_base = || SeriesError::NoBase { path: tree.into(), rev: rev.unwrap_or("HEAD").into() };
@@ -177,6 +186,16 @@ impl Git<'_> {
             return Err(SeriesError::Git { what: "git rev-parse".into(), said: ended.said });
         }
         Ok(ended.good.then(|| line(&ended.output)))
+    }
+
+    /// Whether HEAD is this commit or came from it.
+    fn has_come_from(&self, commit: &str) -> Result<bool, SeriesError> {
+        let script = "git merge-base --is-ancestor \"$1\" HEAD";
+        let ended = self.shell().run("git merge-base", script, &[Path::new(commit)], self.tree)?;
+        if !ended.good && !ended.said.is_empty() {
+            return Err(SeriesError::Git { what: "git merge-base".into(), said: ended.said });
+        }
+        Ok(ended.good)
     }
 
     fn ask(&self, script: &str, arg: &str) -> Result<String, SeriesError> {
