@@ -74,9 +74,15 @@ fn read(path: &Path, from: u64, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Neither the user's nor the system's configuration, no questions, no other repository around, an identity for commits.
+/// Neither the user's nor the system's configuration, no questions, no other repository around, an identity for commits;
+/// packs are mapped in parts, or one of a large clone alone could pass the sandbox's limit of a process's address space.
 fn environment() -> Vec<(OsString, Option<OsString>)> {
-    const SET: [(&str, &str); 9] = [
+    const SET: [(&str, &str); 14] = [
+        ("GIT_CONFIG_COUNT", "2"),
+        ("GIT_CONFIG_KEY_0", "core.packedGitWindowSize"),
+        ("GIT_CONFIG_VALUE_0", "32m"),
+        ("GIT_CONFIG_KEY_1", "core.packedGitLimit"),
+        ("GIT_CONFIG_VALUE_1", "512m"),
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("GIT_TERMINAL_PROMPT", "0"),
@@ -96,4 +102,26 @@ fn environment() -> Vec<(OsString, Option<OsString>)> {
     ];
     let set = SET.map(|(n, v)| (n.into(), Some(v.into())));
     set.into_iter().chain(UNSET.map(|n| (n.into(), None))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::build::Direct;
+
+    #[test]
+    fn git_maps_packs_in_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let shell = Shell {
+            runner: &Direct,
+            stop: Stop::default(),
+            scratch: dir.path().into(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+        };
+        let script = "git config --get-regexp core.packedgit";
+        let ended = shell.run("git config", script, &[], dir.path()).unwrap();
+        let lines = "core.packedgitwindowsize 32m\ncore.packedgitlimit 512m\n";
+        assert_eq!(String::from_utf8(ended.output).unwrap(), lines, "{}", ended.said);
+    }
 }
