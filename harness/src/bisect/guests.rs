@@ -4,6 +4,7 @@
 //! none failed. Forks of one template share the order of free pages and the kernel's random placement, so runs are drawn
 //! over several; every fork's random generator is reseeded.
 
+use super::count::add_new;
 use super::search::{Outcome, Revision, Run, Stop, Trials};
 use super::workspace::Workspace;
 use crate::case::{Chosen, Loaded, Pattern, choose};
@@ -140,9 +141,11 @@ fn outcome(ends: &[(String, ScenarioEnd)]) -> Outcome {
     if ends.iter().all(|(_, e)| no_boot(e)) {
         return Outcome::Unfit { reason: ends.first().map_or_else(String::new, |(_, e)| e.title.clone()) };
     }
-    if let Some((_, first)) = failed.first() {
+    if !failed.is_empty() {
         let scenarios = failed.iter().map(|(id, _)| id.clone()).collect();
-        return Outcome::Failed { title: first.title.clone(), scenarios };
+        let mut titles = Vec::new();
+        failed.iter().for_each(|(_, end)| add_new(&mut titles, end.title.clone()));
+        return Outcome::Failed { titles, scenarios };
     }
     match not_run {
         Some((id, end)) => Outcome::Missed { reason: format!("{id}: {}: {}", end.verdict, end.title) },
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn what_a_run_comes_to() {
         use Verdict::*;
-        let failed = Outcome::Failed { title: "t".into(), scenarios: vec!["a/b".into()] };
+        let failed = Outcome::Failed { titles: vec!["t".into()], scenarios: vec!["a/b".into()] };
         let missed = |v| Outcome::Missed { reason: format!("a/b: {v}: t") };
         let unfit = |reason: &str| Outcome::Unfit { reason: reason.into() };
         for (ends, wanted) in [

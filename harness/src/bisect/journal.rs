@@ -87,7 +87,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("runs.jsonl");
         let mut none = |_: &Step| {};
-        let failed = Outcome::Failed { title: "wrong".into(), scenarios: vec!["a/b".into()] };
+        let failed = Outcome::Failed { titles: vec!["wrong".into()], scenarios: vec!["a/b".into()] };
         let runs = [
             Run { template: 0, outcome: Outcome::Clean },
             Run { template: 1, outcome: failed },

@@ -4,6 +4,7 @@
 //! its own; [`workspace`] builds there, [`guests`] runs what was built; [`journal`] keeps runs, [`text`] tells the
 //! answer. [`interval`] (pure) walks kernels that need no compiler.
 
+mod count;
 pub mod git;
 pub mod guests;
 pub mod interval;

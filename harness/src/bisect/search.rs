@@ -3,8 +3,10 @@
 //! Pure: a [`History`] says what to judge next (git does), [`Trials`] run it (guests do), a [`Journal`] keeps what was
 //! found. What is decided here is how often to run, what runs mean, and how sure the answer is.
 
+use super::count::{Count, add_new};
 use super::sprt::{Mark, Rate, Test};
 use super::tally::{ByTemplate, Tally};
+use crate::verdict::stable;
 
 /// What one run of a revision came to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -12,8 +14,8 @@ use super::tally::{ByTemplate, Tally};
 pub enum Outcome {
     /// the kernel did wrong
     Failed {
-        /// what it says
-        title: String,
+        /// what its scenarios say, each once
+        titles: Vec<String>,
         /// scenarios that failed in it, without their kernel
         scenarios: Vec<String>,
     },
@@ -149,6 +151,8 @@ pub struct Step {
     pub missed: u32,
     /// titles of its failures, each once
     pub titles: Vec<String>,
+    /// titles of failures that the bad end does not have: they are not what is searched
+    pub others: Vec<String>,
     /// scenarios that failed, without their kernel, each once
     pub scenarios: Vec<String>,
     /// probability that the mark is wrong; of a skipped one 0
@@ -181,8 +185,6 @@ pub struct Answer {
 pub const FAILURES_OF_THE_BAD_END: u32 = 8;
 /// Rate at which runs of a good revision may fail: small, and not 0, or else one false failure would decide.
 pub const NOISE: f64 = 0.002;
-/// Runs that say nothing are made again, up to so many of one revision and as many as were judged.
-const MISSED: u32 = 6;
 
 /// Searches.
 ///
@@ -198,7 +200,7 @@ pub fn search(
     let (good, bad) = ends;
     // One more than halving needs, for skipped revisions, and the two ends.
     let error = (1.0 - wish.confidence) / f64::from(history.steps() + 3);
-    let mut judge = Judging { trials, journal, steps: Vec::new() };
+    let mut judge = Judging { trials, journal, known: Vec::new(), steps: Vec::new() };
     let first = Test { noise: NOISE, rate: Rate::Known(wish.least_rate), error };
     let end = judge.bad_end(bad, &first)?;
     let test = Test { rate: Rate::Seen(end), ..first };
@@ -220,6 +222,8 @@ pub fn search(
 struct Judging<'a> {
     trials: &'a mut dyn Trials,
     journal: &'a mut dyn Journal,
+    /// what the bad end fails by, once that is known
+    known: Vec<String>,
     steps: Vec<Step>,
 }
 
@@ -240,6 +244,8 @@ impl Judging<'_> {
         let step = self.judge(revision, Role::BadEnd, test, &enough, &until)?;
         let (seen, mark, why) = (step.runs.sum(), step.mark, step.why.clone());
         self.trials.narrow(&step.scenarios);
+        let named = step.titles.iter().map(|t| stable(t)).filter(|t| !t.is_empty());
+        named.for_each(|t| add_new(&mut self.known, t));
         self.keep(step)?;
         match mark {
             Mark::Bad => Ok(seen),
@@ -285,11 +291,22 @@ impl Judging<'_> {
         enough: &dyn Fn(Tally) -> bool,
         until: &dyn Fn(Tally) -> u32,
     ) -> Result<Step, Stop> {
-        let mut count = Count::default();
+        let mut count = Count::of(&self.known);
         self.journal.kept(revision).into_iter().for_each(|run| count.add(run));
         let step = |count: Count, mark, risk, why: String| {
-            let Count { runs, missed, titles, scenarios, .. } = count;
-            Step { revision: revision.clone(), role, mark, runs, missed, titles, scenarios, risk, why }
+            let Count { runs, missed, titles, others, scenarios, .. } = count;
+            Step {
+                revision: revision.clone(),
+                role,
+                mark,
+                runs,
+                missed,
+                titles,
+                others,
+                scenarios,
+                risk,
+                why,
+            }
         };
         let mut ready = false;
         loop {
@@ -302,8 +319,7 @@ impl Judging<'_> {
                 return Ok(step(count, mark, test.risk(seen), String::new()));
             }
             if count.hopeless() {
-                let why =
-                    format!("{} runs say nothing of the kernel, the last: {}", count.missed, count.last_miss);
+                let why = format!("{} runs say nothing of it, the last: {}", count.missed, count.last_miss);
                 return Ok(step(count, Mark::Skip, 0.0, why));
             }
             if !ready && let Some(why) = self.trials.prepare(revision)? {
@@ -336,49 +352,6 @@ impl Judging<'_> {
     fn answer(self, first_bad: Vec<Revision>) -> Answer {
         let risk: f64 = self.steps.iter().map(|s| s.risk).sum();
         Answer { first_bad, confidence: (1.0 - risk).max(0.0), steps: self.steps }
-    }
-}
-
-/// Runs of one revision.
-#[derive(Default)]
-struct Count {
-    runs: ByTemplate,
-    missed: u32,
-    last_miss: String,
-    titles: Vec<String>,
-    scenarios: Vec<String>,
-    unfit: Option<String>,
-}
-
-impl Count {
-    fn add(&mut self, run: Run) {
-        match run.outcome {
-            Outcome::Clean => self.runs.add(run.template, false),
-            Outcome::Failed { title, scenarios } => {
-                self.runs.add(run.template, true);
-                add_new(&mut self.titles, title);
-                scenarios.into_iter().for_each(|s| add_new(&mut self.scenarios, s));
-            }
-            Outcome::Missed { reason } => {
-                self.missed += 1;
-                self.last_miss = reason;
-            }
-            Outcome::Unfit { reason } => self.unfit = Some(reason),
-        }
-    }
-
-    fn hopeless(&self) -> bool {
-        self.missed > MISSED + self.runs.sum().runs()
-    }
-
-    fn all(&self) -> u32 {
-        self.runs.sum().runs() + self.missed
-    }
-}
-
-fn add_new(all: &mut Vec<String>, one: String) {
-    if !all.contains(&one) {
-        all.push(one);
     }
 }
 

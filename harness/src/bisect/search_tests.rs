@@ -61,6 +61,8 @@ struct Coin {
     noise: f64,
     miss: f64,
     unbuildable: Vec<usize>,
+    /// fail by something else
+    others: Vec<usize>,
     at: usize,
     random: Random,
     runs: u32,
@@ -76,6 +78,7 @@ impl Coin {
             noise: 0.0,
             miss: 0.0,
             unbuildable: vec![],
+            others: vec![],
             at: 0,
             random,
             runs: 0,
@@ -97,7 +100,8 @@ impl Trials for Coin {
             let outcome = match () {
                 () if self.random.unit() < self.miss => Outcome::Missed { reason: "no host".into() },
                 () if self.random.unit() < rate => {
-                    Outcome::Failed { title: "wrong".into(), scenarios: vec!["a/b".into()] }
+                    let title = if self.others.contains(&self.at) { "another" } else { "wrong" };
+                    Outcome::Failed { titles: vec![title.into()], scenarios: vec!["a/b".into()] }
                 }
                 () => Outcome::Clean,
             };
@@ -213,10 +217,20 @@ fn a_host_that_always_fails_is_never_bad() {
     let mut coin = Coin::new(3, 1.0, 1);
     coin.miss = 1.0;
     let text = bisect(16, &mut coin, &mut Memory::default()).unwrap_err().to_string();
-    assert_eq!(
-        text,
-        "the bad revision 16 cannot be judged: 7 runs say nothing of the kernel, the last: no host"
-    );
+    assert_eq!(text, "the bad revision 16 cannot be judged: 7 runs say nothing of it, the last: no host");
+}
+
+#[test]
+fn what_fails_by_something_else_is_not_the_regression() {
+    // Everything fails from 5 on, by what the bad end fails by only from 9 on.
+    let mut coin = Coin::new(5, 1.0, 1);
+    coin.others = vec![5, 6, 7, 8];
+    let answer = bisect(16, &mut coin, &mut Memory::default()).unwrap();
+    assert_eq!(answer.first_bad, ["5", "6", "7", "8", "9"]);
+    let eight = answer.steps.iter().find(|s| s.revision == "8").unwrap();
+    assert_eq!((eight.mark, eight.missed, &eight.titles), (Mark::Skip, 7, &vec![]));
+    assert_eq!(eight.others, ["another"]);
+    assert_eq!(eight.why, "7 runs say nothing of it, the last: it fails otherwise: another");
 }
 
 #[test]

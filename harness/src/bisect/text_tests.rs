@@ -12,6 +12,7 @@ fn step(revision: &str, role: Role, mark: Mark, counts: &[(u32, u32)], titles: &
         runs: ByTemplate((0..).zip(counts.iter().map(tally)).collect()),
         missed: 0,
         titles: titles.iter().map(ToString::to_string).collect(),
+        others: vec![],
         scenarios: vec!["policy/x".into()],
         risk: 0.000_5,
         why: "make vmlinux failed: mm/x.c:1: error".into(),

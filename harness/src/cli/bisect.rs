@@ -313,6 +313,7 @@ fn tell(step: &Step, subject: &str) {
     };
     progress(&format!("{} is {}{role}: {how} ({subject})", short(&step.revision), step.mark.word()));
     step.titles.iter().for_each(|title| progress(&format!("    {title}")));
+    step.others.iter().for_each(|title| progress(&format!("    not what the bad end fails by: {title}")));
 }
 
 pub(super) fn progress(line: &str) {
