@@ -9,7 +9,7 @@ use crate::bisect::sprt::Mark;
 use crate::bisect::text::Report;
 use crate::bisect::workspace::Workspace;
 use crate::bisect::worktree::{Commit, commit};
-use crate::case::{self, Pattern};
+use crate::case::{self, Chosen, Pattern};
 use crate::kernel::build::{Base, Fragment, Recipe};
 use crate::kernel::{self, Cache, Kernel};
 use crate::policy::Subject;
@@ -168,7 +168,7 @@ fn history(args: &BisectArgs, tree: &Path, good: &str, bad: &str, out: &Path) ->
     let corpus = case::corpus(args.cases.as_deref()).map_err(Failure::usage)?;
     let patterns: Vec<Pattern> = args.patterns.iter().map(Pattern::new).collect();
     // A pattern that matches nothing is a mistake to be told before an hour of building.
-    case::choose(&corpus, &patterns, &["local"]).map_err(Failure::usage)?;
+    let chosen = case::choose(&corpus, &patterns, &["local"]).map_err(Failure::usage)?;
     let cache = Cache::of_user().map_err(Failure::kernel)?;
     let mut host = super::run::bare_host(&run_args)?;
     host.spread = true;
@@ -200,7 +200,8 @@ fn history(args: &BisectArgs, tree: &Path, good: &str, bad: &str, out: &Path) ->
     let mut subjects = BTreeMap::new();
     let mut told =
         |step: &Step| tell(step, &commit(&ends.tree, &step.revision).map_or(String::new(), |c| c.subject));
-    let key = journal_key(args, &ends, &recipe);
+    let with = format!("{} {:?} {:?}", env!("CARGO_PKG_VERSION"), host.accel, host.qemu);
+    let key = journal_key(args, &ends, &recipe, &chosen, &with)?;
     let mut journal = Kept::open(&base.join(format!("{key}.jsonl")), &mut told).map_err(Failure::host)?;
     if let (runs @ 1.., revisions) = journal.found() {
         progress(&format!(
@@ -277,14 +278,28 @@ fn kernel_of(dir: &Path, host: Option<&Host>) -> Result<(Arc<Kernel>, Subject), 
         .ok_or_else(|| Failure::host(format!("{}: no kernel", dir.display())))
 }
 
-/// A search goes on by itself where one with the same question was ended.
-fn journal_key(args: &BisectArgs, ends: &Ends, recipe: &Recipe) -> String {
+/// A search goes on by itself where one with the same question was ended. Files count by what is in them: the same
+/// command line is another question when a case or the configuration was edited. `with`: what runs the guests.
+fn journal_key(
+    args: &BisectArgs,
+    ends: &Ends,
+    recipe: &Recipe,
+    cases: &[Chosen],
+    with: &str,
+) -> Result<String, Failure> {
+    let config = match &recipe.base {
+        Base::File(file) => {
+            let bytes = std::fs::read(file);
+            kernel::sha256(&bytes.map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?)
+        }
+        _ => String::new(),
+    };
     let question = (
-        (&ends.tree, &ends.good.sha, &ends.bad.sha, &args.patterns, &args.append, &args.cases),
-        (args.confidence.to_bits(), args.rate.to_bits(), args.templates, args.seed, recipe),
-        (&args.host.memory, args.host.smp, &args.host.qemu_args),
+        (&ends.tree, &ends.good.sha, &ends.bad.sha, &args.patterns, &args.append, cases),
+        (args.confidence.to_bits(), args.rate.to_bits(), args.templates, args.seed, recipe, config),
+        (&args.host.memory, args.host.smp, &args.host.qemu_args, args.host.timeout_scale.to_bits(), with),
     );
-    kernel::sha256(format!("{question:?}").as_bytes())[..16].to_string()
+    Ok(kernel::sha256(format!("{question:?}").as_bytes())[..16].to_string())
 }
 
 fn stopped(stop: &Stop) -> Result<i32, Failure> {
@@ -318,4 +333,48 @@ fn tell(step: &Step, subject: &str) {
 
 pub(super) fn progress(line: &str) {
     say!("memhp: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Cli, Verb};
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn another_question_has_another_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, case) = (dir.path().join("config"), dir.path().join("own/mine.yaml"));
+        std::fs::create_dir(dir.path().join("own")).unwrap();
+        let key = |more: &[&str], with: &str| {
+            let words = ["memhp", "bisect", "--tree", ".", "--good", "a", "--bad", "b", "--config"];
+            let files = [config.to_str().unwrap(), case.to_str().unwrap()];
+            let Verb::Bisect(args) = Cli::try_parse_from([&words, &files[..], more].concat()).unwrap().verb
+            else {
+                panic!("no bisect")
+            };
+            let commit = |sha: &str| Commit { sha: sha.into(), subject: String::new() };
+            let ends = Ends { tree: ".".into(), good: commit("a"), bad: commit("b") };
+            let chosen = case::choose(&[], &[Pattern::new(files[1])], &["local"]).unwrap();
+            journal_key(&args, &ends, &recipe(&args).unwrap(), &chosen, with)
+                .unwrap_or_else(|f| panic!("{}", f.message))
+        };
+        std::fs::write(&config, "CONFIG_A=y\n").unwrap();
+        let text = |to: &str| {
+            format!("summary: s\norigin: mm/x.c:f - t\nsteps:\n  - set: {{ blocks: memory0, to: {to} }}\n")
+        };
+        std::fs::write(&case, text("offline")).unwrap();
+        let first = key(&[], "0.1 tcg");
+        assert_eq!(first, key(&[], "0.1 tcg"));
+        let mut others = vec![key(&[], "0.1 kvm"), key(&["--timeout-scale", "2"], "0.1 tcg")];
+        std::fs::write(&case, text("online")).unwrap();
+        others.push(key(&[], "0.1 tcg"));
+        std::fs::write(&case, text("offline")).unwrap();
+        std::fs::write(&config, "CONFIG_A=m\n").unwrap();
+        others.push(key(&[], "0.1 tcg"));
+        others.push(first);
+        others.sort();
+        others.dedup();
+        assert_eq!(others.len(), 5);
+    }
 }
