@@ -3,7 +3,7 @@
 use super::guests::short;
 use super::search::{Answer, Role, Step, Wish, counts};
 use super::sprt::Mark;
-use super::tally::{ByTemplate, Tally};
+use super::tally::ByTemplate;
 use std::collections::BTreeMap;
 
 /// What was searched, and what came of it.
@@ -29,23 +29,24 @@ impl Report<'_> {
         self.answer.steps.iter().map(|s| s.runs.sum().runs()).sum()
     }
 
-    /// Runs of the bad revisions, by template: a bad one has one rate, whichever template it is.
+    /// Runs of the bad revisions, by template: a bad one has one rate, whichever template it is. Template 1 of one
+    /// revision has nothing to do with template 1 of another: each is a boot of its own.
     fn spread(&self) -> (ByTemplate, String) {
         let mut all = ByTemplate::default();
+        let mut rates: Vec<String> = Vec::new();
         for step in self.answer.steps.iter().filter(|s| s.mark == Mark::Bad) {
-            for (template, tally) in &step.runs.0 {
-                let entry = all.0.entry(*template).or_default();
-                *entry = Tally { failed: entry.failed + tally.failed, clean: entry.clean + tally.clean };
-            }
+            let of: Vec<String> =
+                step.runs.0.values().map(|t| format!("{}/{}", t.failed, t.runs())).collect();
+            rates.push(of.join(" "));
+            let next = u32::try_from(all.0.len()).unwrap_or(u32::MAX);
+            all.0.extend((next..).zip(step.runs.0.values().copied()));
         }
-        let rates: Vec<String> = all.0.values().map(|t| format!("{}/{}", t.failed, t.runs())).collect();
+        let rates = rates.join(", ");
         let text = match all.spread() {
-            None => format!("failures by template: {}; no variance between templates", rates.join(" ")),
+            None => format!("failures by template: {rates}; no variance between templates"),
             Some(s) => format!(
-                "failures by template: {}; variance between templates {:.4} (as uneven by chance: p = {:.2})",
-                rates.join(" "),
-                s.between,
-                s.p
+                "failures by template: {rates}; variance between templates {:.4} (as uneven by chance: p = {:.2})",
+                s.between, s.p
             ),
         };
         (all, text)

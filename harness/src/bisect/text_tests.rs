@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bisect::git::git;
+use crate::bisect::tally::Tally;
 
 fn step(revision: &str, role: Role, mark: Mark, counts: &[(u32, u32)], titles: &[&str]) -> Step {
     let tally = |(failed, clean): &(u32, u32)| Tally { failed: *failed, clean: *clean };
@@ -52,7 +53,7 @@ fn the_answer() {
     3333333333333333 is the first bad commit
         mm: change 3
     confidence 99.89 %, wanted 99.00 %
-    4 revisions judged in 14 runs; failures by template: 5/5 5/5; no variance between templates
+    4 revisions judged in 14 runs; failures by template: 4/4 4/4, 1/1 1/1; no variance between templates
     ");
 }
 
@@ -100,7 +101,7 @@ fn the_mail() {
       bad 333333333333 ("mm: change 3")
           2 of 2 runs failed; wrong with probability 0.000500
 
-    failures by template: 5/5 5/5; no variance between templates
+    failures by template: 4/4 4/4, 1/1 1/1; no variance between templates
 
     Marks come from a sequential test (Wald): bad revisions fail as often as
     the bad end was seen to, good ones in at most 0.002 of runs. The confidence
@@ -121,10 +122,32 @@ fn several_that_may_be_it_and_templates_that_differ_are_told() {
     );
     let text = report(&answer).answer();
     assert!(text.starts_with("the first bad commit is one of these 2; "), "{text}");
-    assert!(text.contains("failures by template: 13/13 4/13; variance between templates 0.2"), "{text}");
+    assert!(
+        text.contains("failures by template: 4/4 4/4, 9/9 0/9; variance between templates 0.3174 "),
+        "{text}"
+    );
     assert!(text.ends_with("repeat with more --templates\n"), "{text}");
     let log = report(&answer).log();
     assert!(log.contains("# only skipped commits left to test\n# possible first bad commit: [3333"), "{log}");
+}
+
+#[test]
+fn templates_of_two_revisions_are_not_the_same() {
+    let mut answer = answer();
+    let runs = |counts: [(u32, u32); 2]| {
+        ByTemplate((0..).zip(counts.map(|(failed, clean)| Tally { failed, clean })).collect())
+    };
+    // Added up by their numbers they would be even.
+    answer.steps[0].runs = runs([(0, 8), (8, 0)]);
+    answer.steps[3].runs = runs([(8, 0), (0, 8)]);
+    let report = report(&answer);
+    let (all, text) = report.spread();
+    assert_eq!(all.0.len(), 4);
+    assert!(
+        text.starts_with("failures by template: 0/8 8/8, 8/8 0/8; variance between templates 0.3"),
+        "{text}"
+    );
+    assert!(report.warning().is_some());
 }
 
 #[test]
