@@ -268,7 +268,10 @@ impl Judge<'_> {
             true => None,
             false => Some(compare::compare(&self.facts(a)?, &self.facts(b)?, options)),
         };
-        Ok(Stage { before: self.kernels[a].clone(), after: self.kernels[b].clone(), comparison })
+        // What is expected does not come where nothing is run.
+        let expected = options.expect.as_ref().filter(|_| comparison.is_none());
+        let unused = expected.map(Expectations::unused).unwrap_or_default();
+        Ok(Stage { before: self.kernels[a].clone(), after: self.kernels[b].clone(), comparison, unused })
     }
 
     /// What all runs say of a kernel; rounds of a later run come after those of an earlier one.

@@ -156,6 +156,9 @@ pub struct OneSided {
     pub scenario: String,
     /// `skipped in B: …`, `not in B`
     pub why: String,
+    /// why it is expected, if it is
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
 }
 
 /// A scenario that was not judged on a side.
@@ -191,7 +194,7 @@ pub struct Comparison {
     pub only_a: Vec<OneSided>,
     /// scenarios of B alone
     pub only_b: Vec<OneSided>,
-    /// skipped on both sides
+    /// skipped on both sides, or skipped on the only side that has it
     pub skipped: usize,
     /// scenarios that were not judged
     pub not_judged: Vec<NotJudged>,
@@ -207,11 +210,18 @@ impl Comparison {
         self.changes.iter().filter(move |c| c.class == class && c.expected.is_none())
     }
 
-    /// 1: a regression, an unexpected change, or an expected one that did not come; 3: something was not judged, or
+    /// Scenarios of A alone, and of B alone, that nobody expected to be so.
+    pub fn one_sided(&self) -> (usize, usize) {
+        let count = |all: &[OneSided]| all.iter().filter(|o| o.expected.is_none()).count();
+        (count(&self.only_a), count(&self.only_b))
+    }
+
+    /// 1: a regression, an unexpected change, one that B lacks of what A judged, or an expected one that did not come; 3: something was not judged, or
     /// nothing was compared, or a failure in B cannot be told from chance yet; 0: nothing changed but what was expected.
     pub fn status(&self) -> i32 {
         let real = |c: &&Change| c.class != Class::Noise && c.expected.is_none();
-        if self.changes.iter().any(|c| real(&c)) || !self.unused.is_empty() {
+        let lacks = self.one_sided().0 > 0;
+        if self.changes.iter().any(|c| real(&c)) || lacks || !self.unused.is_empty() {
             return 1;
         }
         let undecided = self.changes.iter().any(|c| c.undecided && c.expected.is_none());

@@ -1,6 +1,6 @@
 //! `--expect FILE`: changes that are intended, by scenario and reason. One that does not come is told.
 
-use super::comparison::{Change, Class};
+use super::comparison::Class;
 use crate::case::pattern::Pattern;
 use crate::case::yaml::{self, Key, Positions, YamlError};
 use serde::{Deserialize, Serialize};
@@ -54,21 +54,22 @@ impl Expectations {
         Ok(Self { entries, positions, used: BTreeSet::new() })
     }
 
-    /// Why this change is expected, if it is. Every entry that names it counts as used.
-    pub(super) fn reason(&mut self, change: &Change, ids: [&str; 2]) -> Option<String> {
+    /// Why a change of this class is expected, if it is. Every entry that names it counts as used. That one side alone has
+    /// the scenario is of no class: entries without a class name it.
+    pub(super) fn reason(&mut self, class: Option<Class>, ids: [&str; 2]) -> Option<String> {
         let is = |entry: &Expectation| {
             let pattern = Pattern::new(&*entry.scenario);
-            entry.class.is_none_or(|class| class == change.class) && ids.iter().any(|id| pattern.matches(id))
+            entry.class.is_none_or(|c| Some(c) == class) && ids.iter().any(|id| pattern.matches(id))
         };
         let named: Vec<usize> = (0..self.entries.len()).filter(|i| is(&self.entries[*i])).collect();
-        if change.class != Class::Noise {
+        if class != Some(Class::Noise) {
             self.used.extend(&named);
         }
         named.first().map(|i| self.entries[*i].reason.clone())
     }
 
     /// Entries that named no change, with their lines.
-    pub(super) fn unused(&self) -> Vec<String> {
+    pub fn unused(&self) -> Vec<String> {
         let unused = (0..self.entries.len()).filter(|i| !self.used.contains(i));
         let tell = |index: usize| {
             let path = [Key::Index(index), "scenario".into()];

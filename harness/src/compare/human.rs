@@ -26,7 +26,11 @@ pub fn human(comparison: &Comparison) -> String {
     text += &noise(comparison);
     let boot = comparison.boot_messages.iter().map(|(m, n)| format!("{m} (in {n} scenarios)")).collect();
     text += &list("on the console while booting in B only (restored guests share a boot: not judged):", boot);
-    let lines = |all: &[super::OneSided]| all.iter().map(|o| format!("{}: {}", o.scenario, o.why)).collect();
+    let one = |o: &super::OneSided| match &o.expected {
+        Some(reason) => format!("{}: {}; expected: {reason}", o.scenario, o.why),
+        None => format!("{}: {}", o.scenario, o.why),
+    };
+    let lines = |all: &[super::OneSided]| all.iter().map(one).collect();
     text += &list("in A only:", lines(&comparison.only_a));
     text += &list("in B only:", lines(&comparison.only_b));
     let not_judged = comparison.not_judged.iter().map(|n| format!("{}: {}", n.scenario, n.why)).collect();

@@ -69,6 +69,8 @@ pub fn compare(a: &RunFacts, b: &RunFacts, options: &Options) -> Comparison {
     for name in names {
         match (a.scenarios.get(name), b.scenarios.get(name)) {
             (Some(of_a), Some(of_b)) => scenario(&mut result, name, of_a, of_b, &in_a),
+            (Some(of_a), None) if skip(of_a).is_some() => result.skipped += 1,
+            (None, Some(of_b)) if skip(of_b).is_some() => result.skipped += 1,
             (Some(_), None) => result.only_a.push(one_sided(name, "not in B")),
             _ => result.only_b.push(one_sided(name, "not in A")),
         }
@@ -80,7 +82,7 @@ pub fn compare(a: &RunFacts, b: &RunFacts, options: &Options) -> Comparison {
 }
 
 fn one_sided(name: &str, why: impl Into<String>) -> OneSided {
-    OneSided { scenario: name.into(), why: why.into() }
+    OneSided { scenario: name.into(), why: why.into(), expected: None }
 }
 
 fn most_repeats(run: &RunFacts) -> u32 {
@@ -224,7 +226,11 @@ fn accept(result: &mut Comparison, a: &RunFacts, b: &RunFacts, options: &Options
     let id = |run: &RunFacts, name: &str| run.scenarios.get(name).map_or(String::new(), |s| s.id.clone());
     for change in &mut result.changes {
         let (id_a, id_b) = (id(a, &change.scenario), id(b, &change.scenario));
-        change.expected = expect.reason(change, [&id_a, &id_b]);
+        change.expected = expect.reason(Some(change.class), [&id_a, &id_b]);
+    }
+    for one in result.only_a.iter_mut().chain(&mut result.only_b) {
+        let (id_a, id_b) = (id(a, &one.scenario), id(b, &one.scenario));
+        one.expected = expect.reason(None, [&id_a, &id_b]);
     }
     result.unused = expect.unused();
 }

@@ -132,11 +132,32 @@ fn what_is_not_judged_and_what_one_side_has_is_told() {
     };
     assert_eq!(list(&sides.only_a), ["a/a: not in B", "b/b: skipped in B: needs NUMA"]);
     assert_eq!(list(&sides.only_b), ["d/d: not in A"]);
+    assert_eq!((sides.skipped, sides.compared, sides.status()), (1, 0, 1), "B lacks what A judged");
+    let only_b = compare(&RunFacts::default(), &b, &Options::default());
+    assert_eq!(list(&only_b.only_b), ["d/d: not in A"]);
+    assert_eq!((only_b.skipped, only_b.status()), (2, 3), "nothing compared is not nothing changed");
+}
+
+#[test]
+fn a_scenario_of_one_side_can_be_expected() {
+    let good = || vec![pass("offline")];
+    let a = run("k1", vec![("a/a", good()), ("b/b", good()), ("c/c", good())]);
+    let b =
+        run("k2", vec![("a/a", good()), ("b/b", vec![Round::new(Verdict::Skip, "gone")]), ("d/d", good())]);
+    let status = |text: &str| {
+        let expect = Expectations::parse(Path::new("e.yaml"), text).unwrap();
+        let compared = compare(&a, &b, &Options { expect: Some(expect) });
+        (compared.one_sided(), compared.unused.len(), compared.status())
+    };
+    assert_eq!(status("- { scenario: b/b, reason: r }\n"), ((1, 1), 0, 1));
     assert_eq!(
-        (sides.skipped, sides.compared, sides.status()),
-        (1, 0, 3),
-        "nothing compared is not nothing changed"
+        status("- { scenario: \"*/b\", reason: r }\n- { scenario: \"c/*\", reason: s }\n"),
+        ((0, 1), 0, 0)
     );
+    assert_eq!(status("- { scenario: d/d, class: fix, reason: r }\n"), ((2, 1), 1, 1));
+    let expect = Expectations::parse(Path::new("e.yaml"), "- { scenario: \"*\", reason: r }\n").unwrap();
+    let told = human(&compare(&a, &b, &Options { expect: Some(expect) }));
+    assert!(told.contains("    b/b: skipped in B: gone; expected: r\n"), "{told}");
 }
 
 #[test]

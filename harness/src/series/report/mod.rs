@@ -81,14 +81,16 @@ pub struct Stage {
     /// what changed; absent where the images are equal, byte for byte
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// expected changes that did not come because the images are equal
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unused: Vec<String>,
 }
 
 impl Stage {
     /// As [`Comparison::status`]; a scenario that only one of the kernels can run is a change too.
     pub fn status(&self) -> i32 {
-        let Some(comparison) = &self.comparison else { return 0 };
-        let one_sided = !comparison.only_a.is_empty() || !comparison.only_b.is_empty();
-        if one_sided { 1 } else { comparison.status() }
+        let Some(comparison) = &self.comparison else { return i32::from(!self.unused.is_empty()) };
+        if comparison.one_sided() == (0, 0) { comparison.status() } else { 1 }
     }
 
     /// Scenarios that differ unexpectedly; with `in_part` only those with a difference that some repeats do not show.
@@ -129,8 +131,12 @@ impl Report {
     fn of_stages(&self, stages: &[Stage]) -> String {
         let Some(last) = stages.last() else { return "NOT JUDGED: nothing was compared".into() };
         let Some(comparison) = &last.comparison else {
-            return match self.status() {
-                0 => "NO CHANGE: the kernel's image is the base's, byte for byte".into(),
+            return match (self.status(), last.unused.len()) {
+                (0, _) => "NO CHANGE: the kernel's image is the base's, byte for byte".into(),
+                (_, n @ 1..) => format!(
+                    "NO CHANGE where {n} expected: the kernel's image is the base's, byte for byte",
+                    n = if n == 1 { "one was".into() } else { format!("{n} were") }
+                ),
                 _ => "CHANGED on the way: the whole series' image is the base's, byte for byte".into(),
             };
         };
@@ -140,7 +146,7 @@ impl Report {
             (last.count(Class::ChangedPolicy), "changed policy", "changed policies"),
             (last.count(Class::Fix), "fix", "fixes"),
             (
-                comparison.only_a.len() + comparison.only_b.len(),
+                comparison.one_sided().0 + comparison.one_sided().1,
                 "applies to one kernel only",
                 "apply to one kernel only",
             ),

@@ -95,7 +95,7 @@ fn report(outcome: Outcome) -> Report {
 
 fn stage(before: &str, after: &str, comparison: Option<Comparison>) -> Stage {
     let kernel = |name: &str| Kernel { name: name.into(), dir: name.into() };
-    Stage { before: kernel(before), after: kernel(after), comparison }
+    Stage { before: kernel(before), after: kernel(after), comparison, unused: Vec::new() }
 }
 
 fn of(changes: Vec<Change>) -> Report {
@@ -184,10 +184,24 @@ fn statuses() {
     let missed = report(Outcome::Compared(vec![stage("base", "series", Some(missed))]));
     assert_eq!((missed.status(), missed.verdict()), (3, "NOT JUDGED: 1 of 8 scenarios".into()));
     let mut one = comparison(Vec::new());
-    one.only_a.push(OneSided { scenario: "zone/c".into(), why: "skipped in B: no such option".into() });
+    let why = "skipped in B: no such option".to_string();
+    one.only_a.push(OneSided { scenario: "zone/c".into(), why, expected: None });
     let one = report(Outcome::Compared(vec![stage("base", "series", Some(one))]));
     assert_eq!(one.status(), 1);
-    assert!(text(&one).contains("zone/c: skipped in B: no such option"));
+    assert!(text(&one).contains("zone/c: skipped in B: no such option\n"));
+    let Outcome::Compared(mut stages) = one.outcome else { panic!() };
+    stages[0].comparison.as_mut().unwrap().only_a[0].expected = Some("gone for good".into());
+    let expected = report(Outcome::Compared(stages));
+    assert_eq!(expected.status(), 0);
+    assert!(text(&expected).contains("zone/c: skipped in B: no such option; expected: gone for good\n"));
+    let mut same = stage("base", "series", None);
+    same.unused = vec!["e.yaml:1:15: no such change".into()];
+    let same = report(Outcome::Compared(vec![same]));
+    assert_eq!(
+        (same.status(), same.verdict()),
+        (1, "NO CHANGE where one was expected: the kernel's image is the base's, byte for byte".into())
+    );
+    assert!(text(&same).contains("\n  e.yaml:1:15: no such change\n"));
     let bad =
         BadPatch { patch: "patch 2/2 \"mm: b\"".into(), why: "error: mm/b.c: patch does not apply".into() };
     let failed = report(Outcome::NotApplied(bad));

@@ -69,12 +69,12 @@ fn stage(page: &mut Page, stage: &Stage, several: bool) {
     };
     page.title(&title);
     let Some(comparison) = &stage.comparison else {
-        return page.wrap("  ", "Nothing: the two images are the same, byte for byte.");
+        page.wrap("  ", "Nothing: the two images are the same, byte for byte.");
+        return stage.unused.iter().for_each(|unused| page.wrap("  ", unused));
     };
     let groups = groups::groups(comparison);
     if groups.is_empty() && stage.status() == 0 {
         page.wrap("  ", &format!("Nothing, in {} scenarios.", comparison.compared));
-        return boot_messages(page, comparison);
     }
     for (number, group) in groups.iter().take(MOST_GROUPS).enumerate() {
         one(page, number + 1, group, comparison);
@@ -139,7 +139,8 @@ fn one_sided(page: &mut Page, comparison: &Comparison) {
         }
         page.wrap("  ", &format!("Scenarios that apply only {title}:"));
         for one in all.iter().take(MOST_GROUPS) {
-            page.wrap("    ", &format!("{}: {}", one.scenario, one.why));
+            let expected = one.expected.as_ref().map_or(String::new(), |r| format!("; expected: {r}"));
+            page.wrap("    ", &format!("{}: {}{expected}", one.scenario, one.why));
         }
         if let Some(more) = all.len().checked_sub(MOST_GROUPS).filter(|n| *n > 0) {
             page.wrap("    ", &format!("... and {more} more"));
