@@ -17,6 +17,7 @@ use super::split::Bad;
 use crate::compare::{Change, Class, Comparison};
 use crate::verdict::NOT_JUDGED;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Version of the JSON report.
 pub const VERSION: u32 = 1;
@@ -100,6 +101,26 @@ impl Stage {
         changes.filter(is_meant).map(|c| c.scenario.as_str())
     }
 
+    /// Scenarios whose failure shows after the patches alone, and in too few repeats to tell it from chance.
+    fn undecided(&self) -> impl Iterator<Item = &Change> {
+        let changes = self.comparison.iter().flat_map(|c| &c.changes);
+        changes.filter(|c| c.undecided && c.class == Class::Noise && c.expected.is_none())
+    }
+
+    /// How much was not judged, in one line.
+    fn not_judged(&self) -> String {
+        let Some(comparison) = &self.comparison else { return "NOT JUDGED on the way".into() };
+        let missed = comparison.not_judged.iter().map(|n| n.scenario.as_str());
+        let missed: BTreeSet<&str> = missed.collect();
+        let all: BTreeSet<&str> = self.undecided().map(|c| c.scenario.as_str()).chain(missed).collect();
+        let compared = comparison.compared;
+        match all.len() {
+            0 if compared == 0 => "NOT JUDGED: no scenario ran on both kernels".into(),
+            0 => format!("NOT JUDGED on the way: no change in {compared} scenarios by the whole series"),
+            n => format!("NOT JUDGED: {n} of {} scenarios", compared + comparison.not_judged.len()),
+        }
+    }
+
     /// Scenarios with an unexpected change of this class.
     fn count(&self, class: Class) -> usize {
         self.comparison.as_ref().map_or(0, |c| c.unexpected(class).count())
@@ -166,11 +187,7 @@ impl Report {
                 format!("CHANGED on the way: no change in {compared} scenarios by the whole series")
             }
             1 => format!("CHANGED: {changed} of {compared} scenarios ({})", list.join(", ")),
-            _ => format!(
-                "NOT JUDGED: {} of {} scenarios",
-                comparison.not_judged.len(),
-                compared + comparison.not_judged.len()
-            ),
+            _ => last.not_judged(),
         }
     }
 }

@@ -216,6 +216,31 @@ fn statuses() {
 }
 
 #[test]
+fn what_is_undecided_is_listed() {
+    let mut verdict = difference(What::Verdict, "", "PASS", "PASS", Class::Noise);
+    verdict.b.push(Seen { value: "FAIL: block.state: online expected".into(), repeats: 2 });
+    let mut flaky = change("zone/c", vec![verdict]);
+    (flaky.undecided, flaky.repeats) = (true, (17, 17));
+    let mut all = comparison(vec![flaky]);
+    let report_of = |all: &Comparison| {
+        report(Outcome::Compared(vec![stage("base", "series", Some(all.clone()))]))
+    };
+    let undecided = report_of(&all);
+    assert_eq!((undecided.status(), undecided.verdict()), (3, "NOT JUDGED: 1 of 7 scenarios".into()));
+    let lines = "  Failures after the patches only, in too few repeats to tell them from\n  chance (--repeat):\n    \
+                 zone/c: FAIL: block.state: online expected (2 of 17 repeats)\n";
+    assert!(text(&undecided).contains(lines), "{}", text(&undecided));
+    // A scenario that was missed on both sides is one.
+    for side in ["A", "B"] {
+        all.not_judged.push(NotJudged { scenario: "zone/d".into(), why: format!("{side}: MISS") });
+    }
+    assert!(report_of(&all).verdict().starts_with("NOT JUDGED: 2 of "));
+    let mut nothing = comparison(Vec::new());
+    nothing.compared = 0;
+    assert_eq!(report_of(&nothing).verdict(), "NOT JUDGED: no scenario ran on both kernels");
+}
+
+#[test]
 fn results_for_b4() {
     let report = some();
     let results = b4(Ok(&report));

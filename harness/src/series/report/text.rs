@@ -2,7 +2,7 @@
 
 use super::groups::{self, Group};
 use super::{BadPatch, Outcome, Report, Stage};
-use crate::compare::{Comparison, Seen, What};
+use crate::compare::{Change, Comparison, Seen, What};
 
 /// Columns, as mails on the kernel's lists have them.
 pub const WIDTH: usize = 75;
@@ -82,6 +82,7 @@ fn stage(page: &mut Page, stage: &Stage, several: bool) {
     if let Some(more) = groups.len().checked_sub(MOST_GROUPS).filter(|n| *n > 0) {
         page.wrap("  ", &format!("... and {more} more kinds of change, see the JSON report"));
     }
+    undecided(page, stage);
     one_sided(page, comparison);
     boot_messages(page, comparison);
     for unused in &comparison.unused {
@@ -130,6 +131,25 @@ fn values(seen: &[Seen]) -> String {
         return "(nothing)".into();
     }
     seen.iter().map(|s| s.value.as_str()).collect::<Vec<_>>().join(" | ")
+}
+
+fn undecided(page: &mut Page, stage: &Stage) {
+    let all: Vec<&Change> = stage.undecided().collect();
+    if all.is_empty() {
+        return;
+    }
+    page.wrap("  ", "Failures after the patches only, in too few repeats to tell them from chance (--repeat):");
+    for change in all.iter().take(MOST_GROUPS) {
+        let d = change.differences.iter().find(|d| d.what == What::Verdict);
+        let fails = d.and_then(|d| d.b.iter().find(|s| s.value.starts_with("FAIL")));
+        let how = fails.map_or(String::new(), |s| {
+            format!(": {} ({} of {} repeats)", s.value, s.repeats, change.repeats.1)
+        });
+        page.wrap("    ", &format!("{}{how}", change.scenario));
+    }
+    if let Some(more) = all.len().checked_sub(MOST_GROUPS).filter(|n| *n > 0) {
+        page.wrap("    ", &format!("... and {more} more"));
+    }
 }
 
 fn one_sided(page: &mut Page, comparison: &Comparison) {
