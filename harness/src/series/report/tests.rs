@@ -172,6 +172,29 @@ fn the_answer_is_threaded_narrow_and_without_a_tag() {
 }
 
 #[test]
+fn long_commands_and_messages_are_wrapped() {
+    let mut long = some();
+    long.command = format!(
+        "memhp series --tree /src/linux {} x.mbox 'policy/a b*'",
+        "--fragment some.config ".repeat(4).trim()
+    );
+    let text = text(&long);
+    assert!(
+        text.contains(
+            "\n  memhp series --tree /src/linux --fragment some.config --fragment \\\n      \
+             some.config --fragment some.config --fragment some.config x.mbox \\\n      'policy/a b*'\n"
+        ),
+        "{text}"
+    );
+    let why = format!("mm/a.c:1:2: error: {}\n  1 |     x", "word ".repeat(20).trim());
+    let bad = report(Outcome::NotBuilt(BadPatch { patch: "patch 1/2".into(), why }));
+    let mail = mail(&bad);
+    assert!(mail.contains("word\n    word word"), "{mail}");
+    assert!(mail.contains("\n      1 |     x\n"), "{mail}");
+    assert!(mail.lines().all(|l| l.chars().count() <= WIDTH), "{mail}");
+}
+
+#[test]
 fn statuses() {
     assert_eq!((of(Vec::new()).status(), of(Vec::new()).verdict()), (0, "NO CHANGE in 7 scenarios".into()));
     let same = report(Outcome::Compared(vec![stage("base", "series", None)]));
@@ -222,9 +245,8 @@ fn what_is_undecided_is_listed() {
     let mut flaky = change("zone/c", vec![verdict]);
     (flaky.undecided, flaky.repeats) = (true, (17, 17));
     let mut all = comparison(vec![flaky]);
-    let report_of = |all: &Comparison| {
-        report(Outcome::Compared(vec![stage("base", "series", Some(all.clone()))]))
-    };
+    let report_of =
+        |all: &Comparison| report(Outcome::Compared(vec![stage("base", "series", Some(all.clone()))]));
     let undecided = report_of(&all);
     assert_eq!((undecided.status(), undecided.verdict()), (3, "NOT JUDGED: 1 of 7 scenarios".into()));
     let lines = "  Failures after the patches only, in too few repeats to tell them from\n  chance (--repeat):\n    \

@@ -57,7 +57,7 @@ fn reason(page: &mut Page, title: &str, bad: &BadPatch) {
     page.title(title);
     page.wrap("  ", &bad.patch);
     for line in bad.why.lines().take(MOST_LINES) {
-        page.line(&format!("    {line}"));
+        page.quote("    ", line);
     }
 }
 
@@ -138,7 +138,10 @@ fn undecided(page: &mut Page, stage: &Stage) {
     if all.is_empty() {
         return;
     }
-    page.wrap("  ", "Failures after the patches only, in too few repeats to tell them from chance (--repeat):");
+    page.wrap(
+        "  ",
+        "Failures after the patches only, in too few repeats to tell them from chance (--repeat):",
+    );
     for change in all.iter().take(MOST_GROUPS) {
         let d = change.differences.iter().find(|d| d.what == What::Verdict);
         let fails = d.and_then(|d| d.b.iter().find(|s| s.value.starts_with("FAIL")));
@@ -179,13 +182,13 @@ fn boot_messages(page: &mut Page, comparison: &Comparison) {
 
 fn repeat(page: &mut Page, report: &Report) {
     page.title("How to repeat");
-    page.line(&format!("  {}", report.command));
+    page.command("  ", &report.command);
     let Outcome::Compared(stages) = &report.outcome else { return };
     let changes = stages.iter().rev().filter_map(|s| s.comparison.as_ref()).flat_map(|c| &c.changes);
     if let Some(change) = changes.clone().find(|c| c.expected.is_none()) {
         page.wrap("  ", &format!("One scenario, {}, before and after:", change.scenario));
         for command in [&change.repeat_a, &change.repeat_b] {
-            page.line(&format!("    {command}"));
+            page.command("    ", command);
         }
     }
 }
@@ -225,6 +228,16 @@ fn not_tested(page: &mut Page, report: &Report) {
     }
 }
 
+/// Parts of a command between blanks that are not within single quotes.
+fn words(command: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let parts = command.split(move |c| {
+        quoted ^= c == '\'';
+        c == ' ' && !quoted
+    });
+    parts.filter(|word| !word.is_empty())
+}
+
 /// Text that grows.
 #[derive(Default)]
 struct Page(String);
@@ -247,6 +260,36 @@ impl Page {
 
     fn item(&mut self, text: &str) {
         self.wrap("  - ", text);
+    }
+
+    /// A line of somebody else's, as it is where it fits.
+    fn quote(&mut self, indent: &str, line: &str) {
+        let blanks: String = line.chars().take_while(|c| *c == ' ').take(WIDTH / 2).collect();
+        match indent.chars().count() + line.chars().count() <= WIDTH {
+            true => self.line(&format!("{indent}{line}")),
+            false => self.wrap(&format!("{indent}{blanks}"), line),
+        }
+    }
+
+    /// A command of the shell; what does not fit goes on in the next line, so that it can be copied. Nothing is broken
+    /// within quotes.
+    fn command(&mut self, indent: &str, command: &str) {
+        let mut line = indent.to_string();
+        let mut empty = true;
+        for word in words(command) {
+            // The backslash needs room too.
+            let needed = line.chars().count() + 1 + word.chars().count() + 2;
+            if !empty && needed > WIDTH {
+                self.line(&format!("{line} \\"));
+                (line, empty) = (format!("{indent}    "), true);
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line += word;
+            empty = false;
+        }
+        self.line(&line);
     }
 
     /// Words in lines of [`WIDTH`]; later lines are as far in as the first one's text. A word that is longer stays whole.
