@@ -12,31 +12,9 @@ use std::process::{Command, Stdio};
 const NEEDED: [(&str, &str); 5] =
     [("make", "make"), ("gcc", "gcc"), ("flex", "flex"), ("bison", "bison"), ("bc", "bc")];
 
-/// What would reach the build from the user's shell and is no part of the request.
-const STRAY: [&str; 22] = [
-    "MAKEFLAGS",
-    "GNUMAKEFLAGS",
-    "MFLAGS",
-    "MAKELEVEL",
-    "MAKEFILES",
-    "KBUILD_OUTPUT",
-    "KBUILD_EXTMOD",
-    "KCONFIG_CONFIG",
-    "KCONFIG_ALLCONFIG",
-    "KCFLAGS",
-    "KAFLAGS",
-    "KCPPFLAGS",
-    "HOSTCFLAGS",
-    "ARCH",
-    "SRCARCH",
-    "CROSS_COMPILE",
-    "LLVM",
-    "CC",
-    "HOSTCC",
-    "LD",
-    "LOCALVERSION",
-    "W",
-];
+/// What of the user's shell reaches the build: where programs, the user's files and temporary ones are, and how ccache
+/// works. Anything else could change the kernel (CPATH, KCFLAGS, SOURCE_DATE_EPOCH, …) and is no part of the request.
+const KEPT: [&str; 7] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"];
 
 /// Where distributions keep links named like compilers that lead to ccache.
 const CCACHE: [&str; 3] = ["/usr/lib/ccache", "/usr/lib64/ccache", "/usr/local/libexec/ccache"];
@@ -114,7 +92,7 @@ impl Make<'_> {
         Step {
             argv,
             cwd: self.build_dir.to_path_buf(),
-            env: self.environment.variables(),
+            env: self.environment.variables(std::env::vars_os().map(|(name, _)| name)),
             reads: vec![self.tree.to_path_buf()],
             writes: vec![self.build_dir.to_path_buf()],
         }
@@ -131,16 +109,24 @@ impl Make<'_> {
 }
 
 impl Environment {
-    fn variables(self) -> Vec<(OsString, Option<OsString>)> {
-        let mut all: Vec<(OsString, Option<OsString>)> = vec![("LC_ALL".into(), Some("C".into()))];
+    /// Changes to an environment that has these names.
+    fn variables(self, there: impl Iterator<Item = OsString>) -> Vec<(OsString, Option<OsString>)> {
+        let mut all: Vec<(OsString, Option<OsString>)> = Vec::new();
+        if self == Self::Ours {
+            let is_kept = |n: &OsString| {
+                KEPT.iter().any(|kept| n == kept) || n.as_encoded_bytes().starts_with(b"CCACHE_")
+            };
+            all.extend(there.filter(|n| !is_kept(n)).map(|n| (n, None)));
+        }
+        all.push(("LC_ALL".into(), Some("C".into())));
         if let Some(path) = path_with_ccache() {
             all.push(("PATH".into(), Some(path)));
         }
         match self {
             Self::Users => all.extend(["MAKEFLAGS", "MFLAGS", "MAKELEVEL"].map(|n| (n.into(), None))),
             Self::Ours => {
-                all.extend(STRAY.map(|n| (n.into(), None)));
                 let fixed = [
+                    ("LANG", "C"),
                     ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
                     ("KBUILD_BUILD_USER", "memhp"),
                     ("KBUILD_BUILD_HOST", "memhp"),
@@ -208,11 +194,38 @@ mod tests {
 
     #[test]
     fn the_users_shell_does_not_reach_our_builds() {
-        let get =
-            |e: Environment, name: &str| e.variables().into_iter().find(|(n, _)| n == name).map(|(_, v)| v);
-        assert_eq!(get(Environment::Ours, "KCFLAGS"), Some(None));
-        assert_eq!(get(Environment::Ours, "KBUILD_BUILD_USER"), Some(Some("memhp".into())));
-        assert_eq!(get(Environment::Users, "KCFLAGS"), None);
-        assert_eq!(get(Environment::Users, "MAKEFLAGS"), Some(None));
+        const THERE: [&str; 9] =
+            ["PATH", "HOME", "CCACHE_DIR", "CPATH", "LIBRARY_PATH", "KCFLAGS", "LC_ALL", "LANG", "W"];
+        let of = |e: Environment| e.variables(THERE.iter().map(OsString::from));
+        // As a process has it in the end.
+        let left = |e: Environment| -> Vec<String> {
+            let mut all: Vec<String> = THERE.iter().map(ToString::to_string).collect();
+            for (name, value) in of(e) {
+                let name = name.into_string().unwrap();
+                all.retain(|n| *n != name);
+                all.extend(value.map(|_| name));
+            }
+            all.sort();
+            all
+        };
+        assert_eq!(
+            left(Environment::Ours),
+            [
+                "CCACHE_DIR",
+                "HOME",
+                "KBUILD_BUILD_HOST",
+                "KBUILD_BUILD_TIMESTAMP",
+                "KBUILD_BUILD_USER",
+                "KBUILD_BUILD_VERSION",
+                "LANG",
+                "LC_ALL",
+                "PATH"
+            ]
+        );
+        assert!(of(Environment::Ours).contains(&("LC_ALL".into(), Some("C".into()))));
+        assert!(of(Environment::Ours).contains(&("LANG".into(), Some("C".into()))));
+        let users = left(Environment::Users);
+        assert!(users.contains(&"KCFLAGS".to_string()) && !users.contains(&"KBUILD_BUILD_USER".to_string()));
+        assert!(of(Environment::Users).contains(&("MAKEFLAGS".into(), None)));
     }
 }
