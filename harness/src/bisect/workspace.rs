@@ -6,7 +6,7 @@
 use super::git::GitError;
 use super::search::Stop;
 use super::worktree::Worktree;
-use crate::kernel::build::{self, BuildError, Recipe, Runner, Tools};
+use crate::kernel::build::{self, BuildError, Recipe, Runner, Tools, Trouble};
 use crate::run::host::Host;
 use signal_hook::consts::SIGINT;
 use std::fs::{self, File};
@@ -84,7 +84,7 @@ const BUILT: &str = "built";
 struct Watched<'a>(&'a Host);
 
 impl Runner for Watched<'_> {
-    fn watch(&self, _: u32) -> Result<(), String> {
-        if self.0.interrupted() { Err("interrupted".into()) } else { Ok(()) }
+    fn watch(&self, _: u32) -> Result<(), Trouble> {
+        if self.0.interrupted() { Err(Trouble::Host("interrupted".into())) } else { Ok(()) }
     }
 }

@@ -3,6 +3,7 @@
 //! A link that leads elsewhere would make the next write of this process hit the user's files; a pipe or a socket in the
 //! place of a file would make it wait for ever.
 
+use crate::kernel::build::Trouble;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -29,6 +30,16 @@ pub enum Left {
         /// why
         source: io::Error,
     },
+}
+
+impl From<Left> for Trouble {
+    fn from(left: Left) -> Self {
+        let why = left.to_string();
+        match left {
+            Left::Link { .. } | Left::Special(_) => Self::Step(why),
+            Left::Read { .. } => Self::Host(why),
+        }
+    }
 }
 
 /// Looks at everything in `writes`; links may lead into `writes` and `reads`.

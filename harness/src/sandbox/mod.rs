@@ -12,7 +12,7 @@ mod watch;
 
 pub use limits::Limits;
 
-use crate::kernel::build::{BuildError, Runner, Step, Tools, run_step};
+use crate::kernel::build::{BuildError, Runner, Step, Tools, Trouble, run_step};
 use args::{System, View};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ pub struct Sandbox {
     limits: Limits,
     /// what is left is looked at
     looks: bool,
-    step: Mutex<Option<Result<Current, String>>>,
+    step: Mutex<Option<Result<Current, Trouble>>>,
 }
 
 /// The step that runs.
@@ -101,9 +101,9 @@ impl Sandbox {
         self.bwrap.is_some()
     }
 
-    fn current<T>(&self, ask: impl FnOnce(&mut Current) -> Result<T, String>) -> Result<T, String> {
+    fn current<T>(&self, ask: impl FnOnce(&mut Current) -> Result<T, Trouble>) -> Result<T, Trouble> {
         match self.step.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            None => Err("no step was begun".into()),
+            None => Err(Trouble::Host("no step was begun".into())),
             Some(Err(why)) => Err(why.clone()),
             Some(Ok(current)) => ask(current),
         }
@@ -112,7 +112,7 @@ impl Sandbox {
 
 impl Runner for Sandbox {
     fn wrap(&self, step: Step) -> Step {
-        let begun = Watch::begin(&self.limits, &step.writes).map_err(|e| e.to_string());
+        let begun = Watch::begin(&self.limits, &step.writes).map_err(Trouble::from);
         let (reads, writes) = (step.reads.clone(), step.writes.clone());
         let current = begun.map(|watch| Current { watch, reads, writes });
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
@@ -126,15 +126,15 @@ impl Runner for Sandbox {
         Step { argv: argv.into_iter().chain(step.argv).collect(), env: Vec::new(), ..step }
     }
 
-    fn watch(&self, group: u32) -> Result<(), String> {
-        self.current(|c| c.watch.look(group).map_err(|e| e.to_string()))
+    fn watch(&self, group: u32) -> Result<(), Trouble> {
+        self.current(|c| Ok(c.watch.look(group)?))
     }
 
-    fn ended(&self) -> Result<(), String> {
+    fn ended(&self) -> Result<(), Trouble> {
         let looks = self.contains() && self.looks;
         self.current(|c| {
-            c.watch.end().map_err(|e| e.to_string())?;
-            if looks { links::check(&c.writes, &c.reads).map_err(|e| e.to_string()) } else { Ok(()) }
+            c.watch.end()?;
+            if looks { Ok(links::check(&c.writes, &c.reads)?) } else { Ok(()) }
         })
     }
 }

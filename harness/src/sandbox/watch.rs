@@ -4,6 +4,7 @@
 //! init of its process namespace. So the tree below the step's leader is all of it.
 
 use super::limits::Limits;
+use crate::kernel::build::Trouble;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -67,6 +68,17 @@ pub enum Exceeded {
     /// What cannot be measured cannot be limited.
     #[error("cannot be watched: {0}")]
     Blind(String),
+}
+
+impl From<Exceeded> for Trouble {
+    fn from(exceeded: Exceeded) -> Self {
+        let why = exceeded.to_string();
+        match exceeded {
+            Exceeded::Threads { .. } | Exceeded::Memory { .. } | Exceeded::Disk { .. } => Self::Step(why),
+            // Others write to the same disk; and what cannot be seen cannot be blamed.
+            Exceeded::Full { .. } | Exceeded::Blind(_) => Self::Host(why),
+        }
+    }
 }
 
 /// Watches one step.
@@ -230,5 +242,22 @@ mod tests {
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/new"), vec![1; 1 << 20]).unwrap();
         assert!(matches!(watch.end(), Err(Exceeded::Disk { seen, .. }) if seen >= 1 << 20));
+    }
+
+    #[test]
+    fn a_full_disk_is_not_what_the_step_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { reserve: u64::MAX, ..Limits::of_build() };
+        let watch = Watch::begin(&limits, &[dir.path().to_path_buf()]).unwrap();
+        assert!(
+            matches!(Trouble::from(watch.end().unwrap_err()), Trouble::Host(why) if why.starts_with("less than "))
+        );
+        let gone = Watch::begin(&limits, &[dir.path().join("none")]).map(|_| ());
+        drop(dir);
+        assert_eq!(gone, Ok(()), "what is not there holds nothing");
+        let unseen = watch.end().unwrap_err();
+        assert!(matches!(unseen, Exceeded::Blind(_)) && matches!(Trouble::from(unseen), Trouble::Host(_)));
+        let threads = Exceeded::Threads { limit: 1, seen: 2 };
+        assert_eq!(Trouble::from(threads), Trouble::Step("more than 1 threads (2)".into()));
     }
 }

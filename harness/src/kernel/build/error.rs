@@ -103,6 +103,16 @@ pub enum BuildError {
         /// everything that was written
         log: PathBuf,
     },
+    /// The runner's watch ended it, and what was run is not to blame.
+    #[error("{what} was ended, which is the host's fault: {why}; the whole log: {}", log.display())]
+    Host {
+        /// `make vmlinux`
+        what: String,
+        /// what is wrong with the host
+        why: String,
+        /// everything that was written
+        log: PathBuf,
+    },
     /// Ctrl-C or SIGTERM.
     #[error("ended by signal {0}")]
     Stopped(i32),

@@ -23,7 +23,7 @@ pub use error::BuildError;
 pub use fragment::Fragment;
 pub(crate) use process::{Group, TICK, run as run_step};
 pub use source::Source;
-pub use step::{Direct, Progress, Quiet, Runner, Step, Stop, Tools};
+pub use step::{Direct, Progress, Quiet, Runner, Step, Stop, Tools, Trouble};
 pub use store::{Kept, Request, build, check};
 pub use took::{NotTaken, Why};
 pub use tree::is_configured_source;

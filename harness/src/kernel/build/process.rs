@@ -5,7 +5,7 @@
 //! leave its compilers. Ends by SIGTERM let make delete what is half written.
 
 use super::error::BuildError;
-use super::step::{Step, Tools};
+use super::step::{Step, Tools, Trouble};
 use crate::kernel::error::at;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -47,8 +47,7 @@ pub(crate) fn run(what: &str, step: Step, log: &Path, tools: &Tools<'_>) -> Resu
     let ended = wait(what, &mut group, &mut Tail::new(log, begin), log, tools);
     tools.progress.end();
     if ended.is_ok() {
-        let (what, log) = (what.to_string(), log.to_path_buf());
-        tools.runner.ended().map_err(|why| BuildError::Watch { what, why, log })?;
+        tools.runner.ended().map_err(|trouble| ended_by(trouble, what, log))?;
     }
     ended
 }
@@ -70,13 +69,19 @@ fn wait(
         if let Some(signal) = tools.stop.signal() {
             return Err(BuildError::Stopped(signal));
         }
-        let (what, log) = (what.to_string(), log.to_path_buf());
         if begun.elapsed() > tools.limit {
+            let (what, log) = (what.to_string(), log.to_path_buf());
             return Err(BuildError::Timeout { what, seconds: tools.limit.as_secs(), log });
         }
-        if let Err(why) = tools.runner.watch(group.child.id()) {
-            return Err(BuildError::Watch { what, why, log });
-        }
+        tools.runner.watch(group.child.id()).map_err(|trouble| ended_by(trouble, what, log))?;
+    }
+}
+
+fn ended_by(trouble: Trouble, what: &str, log: &Path) -> BuildError {
+    let (what, log) = (what.to_string(), log.to_path_buf());
+    match trouble {
+        Trouble::Step(why) => BuildError::Watch { what, why, log },
+        Trouble::Host(why) => BuildError::Host { what, why, log },
     }
 }
 

@@ -60,7 +60,7 @@ fn grandchild_ends(dir: &Path) {
 struct Stops<'a>(&'a Stop, PathBuf);
 
 impl Runner for Stops<'_> {
-    fn watch(&self, _: u32) -> Result<(), String> {
+    fn watch(&self, _: u32) -> Result<(), Trouble> {
         if self.1.exists() {
             self.0.request(2);
         }
@@ -85,8 +85,8 @@ fn a_stop_ends_children_too() {
 fn a_watch_and_a_limit_end_it() {
     struct Refuses(PathBuf);
     impl Runner for Refuses {
-        fn watch(&self, _: u32) -> Result<(), String> {
-            if self.0.exists() { Err("too large".into()) } else { Ok(()) }
+        fn watch(&self, _: u32) -> Result<(), Trouble> {
+            if self.0.exists() { Err(Trouble::Step("too large".into())) } else { Ok(()) }
         }
     }
     let dir = tempfile::tempdir().unwrap();
@@ -97,6 +97,21 @@ fn a_watch_and_a_limit_end_it() {
     let tools = Tools { limit: Duration::ZERO, ..Tools::default() };
     let error = run_in(dir.path(), LONG, &tools).unwrap_err();
     assert!(matches!(error, BuildError::Timeout { seconds: 0, .. }), "{error}");
+}
+
+#[test]
+fn what_the_host_lacks_is_told_from_what_a_step_does() {
+    struct Full;
+    impl Runner for Full {
+        fn ended(&self) -> Result<(), Trouble> {
+            Err(Trouble::Host("the disk is full".into()))
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let error = run_in(dir.path(), "true", &Tools { runner: &Full, ..Tools::default() }).unwrap_err();
+    assert!(matches!(error, BuildError::Host { .. }), "{error}");
+    let text = "step was ended, which is the host's fault: the disk is full; the whole log: ";
+    assert!(error.to_string().starts_with(text), "{error}");
 }
 
 #[test]

@@ -20,6 +20,15 @@ pub struct Step {
     pub writes: Vec<PathBuf>,
 }
 
+/// Why a step is ended, and whose fault that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// What the step runs: [`super::BuildError::Watch`].
+    Step(String),
+    /// The host, which would do the same to any step: [`super::BuildError::Host`].
+    Host(String),
+}
+
 /// Who runs the commands of a build.
 pub trait Runner: Sync {
     /// The command to start instead: a sandbox and its arguments before the step's own. Nothing is started here.
@@ -27,15 +36,14 @@ pub trait Runner: Sync {
         step
     }
 
-    /// Asked a few times a second while a step runs, with the id of its process group's leader: an error ends the step
-    /// ([`super::BuildError::Watch`]).
-    fn watch(&self, _group: u32) -> Result<(), String> {
+    /// Asked a few times a second while a step runs, with the id of its process group's leader: an error ends the step.
+    fn watch(&self, _group: u32) -> Result<(), Trouble> {
         Ok(())
     }
 
     /// Asked when a step has ended by itself, before anything it wrote is read: an error is as one of
     /// [`Runner::watch`].
-    fn ended(&self) -> Result<(), String> {
+    fn ended(&self) -> Result<(), Trouble> {
         Ok(())
     }
 }
