@@ -5,6 +5,8 @@ use super::error::BuildError;
 use super::process;
 use super::step::{Step, Tools};
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -48,8 +50,7 @@ impl Make<'_> {
         if status.success() {
             return Ok(());
         }
-        let text = std::fs::read(self.log).map_err(crate::kernel::error::at("reading", self.log))?;
-        let text = String::from_utf8_lossy(&text);
+        let text = end_of(self.log).map_err(crate::kernel::error::at("reading", self.log))?;
         let begin = text.rfind(&self.heading(targets)).unwrap_or(0);
         match complaint::of(&text[begin..]) {
             complaint::Complaint::NoSpace => Err(self.no_space(what)),
@@ -101,7 +102,7 @@ impl Make<'_> {
     /// Writes the heading, so that the part of the log that belongs to this call can be found.
     fn announce(&self, targets: &[&str]) -> Result<(), BuildError> {
         use std::io::Write;
-        let file = std::fs::File::options().create(true).append(true).open(self.log);
+        let file = File::options().create(true).append(true).open(self.log);
         let mut file = file.map_err(crate::kernel::error::at("opening", self.log))?;
         let written = file.write_all(self.heading(targets).as_bytes());
         Ok(written.map_err(crate::kernel::error::at("writing", self.log))?)
@@ -137,6 +138,23 @@ impl Environment {
         }
         all
     }
+}
+
+/// The last part of a log, its lines cut: what is said of a failure must be fit to be read.
+fn end_of(log: &Path) -> io::Result<String> {
+    const MOST: u64 = 4 << 20;
+    const LONGEST: usize = 500;
+    let mut file = File::open(log)?;
+    let from = file.metadata()?.len().saturating_sub(MOST);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let cut = |line: &str| match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…\n", &line[..end]),
+        None => format!("{line}\n"),
+    };
+    Ok(text.lines().map(cut).collect())
 }
 
 /// ccache's compilers first: as their names are the compilers', the commands that kbuild records stay the same.
@@ -190,6 +208,17 @@ mod tests {
         assert_eq!((out.reads, out.writes), (vec!["/src".into()], vec!["/b".into()]));
         let in_place = step("/src", "/src", Environment::Users);
         assert_eq!(in_place.argv, ["make", "-C", "/src", "--output-sync=target", "-j3", "vmlinux"]);
+    }
+
+    #[test]
+    fn of_a_log_the_end_is_read_and_its_lines_are_cut() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{}\nlast\n", "é".repeat(3 << 20))).unwrap();
+        let text = end_of(file.path()).unwrap();
+        let lines: Vec<usize> = text.lines().map(|l| l.chars().count()).collect();
+        assert_eq!((lines, text.ends_with("…\nlast\n")), (vec![501, 4], true));
+        std::fs::write(file.path(), "memhp: make x in /b\nerror\n").unwrap();
+        assert_eq!(end_of(file.path()).unwrap(), "memhp: make x in /b\nerror\n");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn wait(
     let begun = Instant::now();
     loop {
         let ended = group.ended_within(&TICK).map_err(at("waiting for", Path::new(what)))?;
-        tail.tell(tools)?;
+        tail.tell(what, tools)?;
         if ended {
             return Ok(group.reap().map_err(at("waiting for", Path::new(what)))?);
         }
@@ -136,34 +136,71 @@ impl Drop for Group {
     }
 }
 
+/// What one step may write to the log, bytes: a build with every warning on writes a tenth.
+const MOST_LOG: u64 = 256 << 20;
+/// What is read of the log at once, and the longest line that is looked at, bytes.
+const CHUNK: usize = 64 << 10;
+
 /// Reads what is new in the log and counts the lines in which kbuild names a file it makes (`  CC      mm/slub.o`).
 struct Tail<'a> {
     log: &'a Path,
+    begin: u64,
     at: u64,
-    rest: String,
+    /// the last line, as far as it is there; none of a longer one
+    rest: Vec<u8>,
+    /// the rest of a line that is too long is left out
+    skips: bool,
     count: usize,
 }
 
 impl<'a> Tail<'a> {
     fn new(log: &'a Path, at: u64) -> Self {
-        Self { log, at, rest: String::new(), count: 0 }
+        Self { log, begin: at, at, rest: Vec::new(), skips: false, count: 0 }
     }
 
-    fn tell(&mut self, tools: &Tools<'_>) -> Result<(), BuildError> {
-        let mut new = Vec::new();
+    fn tell(&mut self, what: &str, tools: &Tools<'_>) -> Result<(), BuildError> {
         let mut file = File::open(self.log).map_err(at("opening", self.log))?;
+        let length = file.metadata().map_err(at("reading", self.log))?.len();
+        if length.saturating_sub(self.begin) > MOST_LOG {
+            let why = format!("it wrote more than {} MiB to its log", MOST_LOG >> 20);
+            return Err(ended_by(Trouble::Step(why), what, self.log));
+        }
         file.seek(SeekFrom::Start(self.at)).map_err(at("reading", self.log))?;
-        file.read_to_end(&mut new).map_err(at("reading", self.log))?;
-        self.at += new.len() as u64;
-        self.rest += &String::from_utf8_lossy(&new);
-        let Some(end) = self.rest.rfind('\n') else { return Ok(()) };
-        let made: Vec<String> = self.rest[..end].lines().filter_map(made).collect();
-        self.rest.drain(..=end);
-        self.count += made.len();
-        if let Some(newest) = made.last() {
-            tools.progress.made(self.count, newest);
+        let (mut chunk, mut newest) = (vec![0; CHUNK], None);
+        // What comes meanwhile is for the next time, or a flood would never end.
+        let mut file = file.take(length.saturating_sub(self.at));
+        loop {
+            let length = file.read(&mut chunk).map_err(at("reading", self.log))?;
+            if length == 0 {
+                break;
+            }
+            self.at += length as u64;
+            self.take(&chunk[..length], &mut newest);
+        }
+        if let Some(newest) = newest {
+            tools.progress.made(self.count, &newest);
         }
         Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8], newest: &mut Option<String>) {
+        for part in bytes.split_inclusive(|b| *b == b'\n') {
+            let fits = self.rest.len() + part.len() <= CHUNK;
+            if !self.skips && fits {
+                self.rest.extend(part);
+            }
+            self.skips |= !fits;
+            if !part.ends_with(b"\n") {
+                continue;
+            }
+            let line = String::from_utf8_lossy(&self.rest);
+            if let Some(file) = made(line.trim_end_matches('\n')).filter(|_| !self.skips) {
+                self.count += 1;
+                *newest = Some(file);
+            }
+            self.rest.clear();
+            self.skips = false;
+        }
     }
 }
 

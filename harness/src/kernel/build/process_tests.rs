@@ -146,3 +146,26 @@ fn the_step_does_not_outlive_the_thread_that_runs_it() {
     assert_eq!(child.wait().unwrap().code(), Some(143));
     grandchild_ends(dir.path());
 }
+
+#[test]
+fn a_line_without_an_end_takes_no_memory() {
+    let mut tail = Tail::new(Path::new("/none"), 0);
+    let (long, mut newest) = (vec![b'x'; CHUNK], None);
+    for _ in 0..100 {
+        tail.take(&long, &mut newest);
+    }
+    assert!(tail.rest.capacity() <= 2 * CHUNK, "{}", tail.rest.capacity());
+    tail.take(b"\n  CC      mm/a.o\n  CC      m", &mut newest);
+    assert_eq!((tail.count, newest.as_deref()), (1, Some("CC mm/a.o")));
+    tail.take(b"m/b.o\n", &mut newest);
+    assert_eq!((tail.count, newest.as_deref()), (2, Some("CC mm/b.o")));
+}
+
+#[test]
+fn a_log_that_grows_without_end_ends_the_step() {
+    let dir = tempfile::tempdir().unwrap();
+    // As a file with a hole: no byte of it is written.
+    let error = run_in(dir.path(), "truncate -s 257M log; exec sleep 63.125", &Tools::default()).unwrap_err();
+    let text = "step was ended: it wrote more than 256 MiB to its log; the whole log: ";
+    assert!(error.to_string().starts_with(text), "{error}");
+}
