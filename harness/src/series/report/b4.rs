@@ -2,6 +2,7 @@
 //! `fail`), `summary` and `details` (b4's documentation, "Writing an external check script"). Pure.
 
 use super::{Outcome, Report, text};
+use crate::compare::{Change, Class};
 use serde_json::{Value, json};
 
 const TOOL: &str = "memhp";
@@ -15,7 +16,8 @@ pub fn b4(report: Result<&Report, &str>) -> Value {
             if let Outcome::Compared(stages) = &report.outcome {
                 // With --each, a result a patch.
                 all.extend(stages.iter().take(stages.len().saturating_sub(1)).map(|stage| {
-                    let count = stage.comparison.as_ref().map_or(0, |c| c.changes.len());
+                    let real = |c: &&Change| c.class != Class::Noise && c.expected.is_none();
+                    let count = stage.comparison.iter().flat_map(|c| &c.changes).filter(real).count();
                     let summary =
                         format!("{} -> {}: {count} scenarios changed", stage.before.name, stage.after.name);
                     one(&format!("{TOOL}: {}", stage.after.name), stage.status(), &summary, "")

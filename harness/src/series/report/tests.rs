@@ -263,6 +263,18 @@ fn what_is_undecided_is_listed() {
 }
 
 #[test]
+fn noise_is_not_told_as_a_change() {
+    let noise =
+        change("zone/c", vec![difference(What::State, "memory32", "online", "offline", Class::Noise)]);
+    let quiet = comparison(vec![noise]);
+    let stages = vec![stage("base", "patch 1/2", Some(quiet.clone())), stage("base", "series", Some(quiet))];
+    let report = report(Outcome::Compared(stages));
+    assert_eq!((report.status(), report.verdict()), (0, "NO CHANGE in 7 scenarios".into()));
+    assert!(!text(&report).contains("zone/c"), "{}", text(&report));
+    assert_eq!(b4(Ok(&report))[1]["summary"], "base -> patch 1/2: 0 scenarios changed");
+}
+
+#[test]
 fn results_for_b4() {
     let report = some();
     let results = b4(Ok(&report));

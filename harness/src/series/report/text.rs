@@ -2,7 +2,7 @@
 
 use super::groups::{self, Group};
 use super::{BadPatch, Outcome, Report, Stage};
-use crate::compare::{Change, Comparison, Seen, What};
+use crate::compare::{Change, Class, Comparison, Seen, What};
 
 /// Columns, as mails on the kernel's lists have them.
 pub const WIDTH: usize = 75;
@@ -185,7 +185,8 @@ fn repeat(page: &mut Page, report: &Report) {
     page.command("  ", &report.command);
     let Outcome::Compared(stages) = &report.outcome else { return };
     let changes = stages.iter().rev().filter_map(|s| s.comparison.as_ref()).flat_map(|c| &c.changes);
-    if let Some(change) = changes.clone().find(|c| c.expected.is_none()) {
+    let is_told = |c: &&Change| c.expected.is_none() && (c.class != Class::Noise || c.undecided);
+    if let Some(change) = changes.clone().find(is_told) {
         page.wrap("  ", &format!("One scenario, {}, before and after:", change.scenario));
         for command in [&change.repeat_a, &change.repeat_b] {
             page.command("    ", command);
