@@ -41,7 +41,7 @@ pub enum FactError {
 }
 
 impl FactError {
-    /// The file went away between listing and reading: the guest was not quiet, and reading again may succeed.
+    /// The file may have gone away between listing and reading, where the guest was not quiet.
     pub fn is_race(&self) -> bool {
         const ENOENT: i32 = 2;
         const ENODEV: i32 = 19;

@@ -24,6 +24,8 @@ mod tests;
 mod tests_findings;
 #[cfg(test)]
 mod tests_nodes;
+#[cfg(test)]
+mod tests_sums;
 mod watch;
 
 pub use error::FactError;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Files without which something is not judged.
-const FILES: [&str; 3] = ["iomem", "pagetypeinfo", "vmstat"];
+const FILES: [&str; 4] = ["iomem", "pagetypeinfo", "buddyinfo", "vmstat"];
 const MEMMAP: &str = "/sys/firmware/memmap";
 
 /// Of an observation; nothing for one that is not of the boot.
@@ -45,12 +45,12 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         let text = json!({ "text": "x" });
-        let proc = json!({ "iomem": text, "pagetypeinfo": text, "vmstat": text });
+        let proc = json!({ "iomem": text, "pagetypeinfo": text, "buddyinfo": text, "vmstat": text });
         let all = json!({ "/proc": proc, "/sys/firmware/memmap/0": {} });
         assert_eq!(of(json!({ "uevents": true, "page_flags": true }), all.clone()), [""; 0]);
         let want = ["uevents (CONFIG_NET)", "page flags (CONFIG_PROC_PAGE_MONITOR)"];
         assert_eq!(of(json!({ "uevents": false, "page_flags": false }), all), want);
-        let some = json!({ "/proc": { "iomem": text, "pagetypeinfo": { "errno": 2 } } });
+        let some = json!({ "/proc": { "iomem": text, "buddyinfo": text, "pagetypeinfo": { "errno": 2 } } });
         let want = ["/proc/pagetypeinfo", "/proc/vmstat", "/sys/firmware/memmap (CONFIG_FIRMWARE_MEMMAP)"];
         assert_eq!(of(json!({ "uevents": true, "page_flags": true }), some), want);
         assert_eq!(unseen(&BTreeMap::from([("what".to_string(), json!("settled"))])), [""; 0]);

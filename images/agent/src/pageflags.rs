@@ -48,9 +48,9 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
         flags.clone().for_each(|flags| counts.add(flags));
         if flags.clone().any(is_hidden) {
             let mut mapped = vec![0u8; got];
-            let got = File::open(COUNTS).and_then(|file| file.read_at(&mut mapped, at * 8));
-            let got = got.map_err(io_failed(format_args!("read {COUNTS} at page frame {at:#x}")))?;
-            let both = flags.zip(words(&mapped[..got]));
+            let read = File::open(COUNTS).and_then(|file| file.read_exact_at(&mut mapped, at * 8));
+            read.map_err(io_failed(format_args!("read {COUNTS} at page frame {at:#x}")))?;
+            let both = flags.zip(words(&mapped));
             counted += both.filter(|(flags, mapped)| is_hidden(*flags) && *mapped != 0).count() as u64;
         }
         at += (got / 8) as u64;

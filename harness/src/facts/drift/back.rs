@@ -18,8 +18,6 @@ const SECTION_PAGES: u64 = 1 << 15;
 const UNACCOUNTED: i64 = 256;
 /// Pages of the memory map of 1 GiB.
 const GIB_MEMMAP: i64 = 1 << 12;
-/// Pages by which tmpfs may grow where a case puts files of its own.
-const SHMEM: u64 = 64;
 /// Rows of meminfo that account for pages, in kB.
 const ACCOUNTED: [&str; 6] = ["Buffers", "Cached", "AnonPages", "Slab", "KernelStack", "PageTables"];
 
@@ -72,20 +70,11 @@ pub fn back(base: &Snapshot, now: &Snapshot) -> Vec<Finding> {
 /// and no load runs: pages in pipes have no row that accounts for them. A row that is missing is told too: it must not
 /// look like memory given back.
 pub fn accounted(base: &Snapshot, now: &Snapshot, memmap: i64) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let shmem = |s: &Snapshot| s.meminfo.get("Shmem").map(|kb| kb / 4);
-    if let (Some(before), Some(seen)) = (shmem(base), shmem(now))
-        && seen.abs_diff(before) > SHMEM
-    {
-        let expected = format!("{before} within {SHMEM}");
-        let rule = "mm/shmem.c, mm/migrate.c: pages of tmpfs are counted while they are there";
-        findings.push(Finding::new("drift.shmem", "pages", expected, seen, rule));
-    }
     // a page of each GiB for the direct map, and few for the memory map and above
     let slack = UNACCOUNTED + (memmap.abs() + GIB_MEMMAP - 1) / GIB_MEMMAP;
     let seen = match (unaccounted(base), unaccounted(now)) {
         (Some(before), Some(seen)) if (seen - before).abs_diff(memmap) <= slack.unsigned_abs() => {
-            return findings;
+            return Vec::new();
         }
         (Some(before), Some(seen)) => {
             let off = seen - before - memmap;
@@ -94,8 +83,7 @@ pub fn accounted(base: &Snapshot, now: &Snapshot, memmap: i64) -> Vec<Finding> {
         _ => "no figure: a row of meminfo or zoneinfo is missing".to_string(),
     };
     let expected = format!("{} {}, within {slack}", memmap.abs(), if memmap < 0 { "fewer" } else { "more" });
-    findings.push(Finding::new("drift.unaccounted", "pages", expected, seen, TAKEN));
-    findings
+    vec![Finding::new("drift.unaccounted", "pages", expected, seen, TAKEN)]
 }
 
 /// Managed pages that are neither free nor in anything that meminfo has a row for. `None`: a row is missing.

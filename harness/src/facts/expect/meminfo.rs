@@ -84,7 +84,9 @@ fn check_gigabyte_mappings(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (Some(0), Some(seen)) = (row(scene.base.snapshot), row(scene.now)) else { return };
     // a block with its own memory map is mapped alone; kernel memory may be anywhere in the others
     let plain = |b: &Block| b.vmemmap_pages == 0 && b.zone.is_none_or(|z| z == Zone::Movable);
-    if !scene.layout.blocks.values().filter(|b| b.dimm.is_some()).all(plain) {
+    // arch/x86/kernel/cpu/mce: what is poisoned may be taken out of the mapping
+    let poisoned = !scene.context.poisoned.is_empty();
+    if poisoned || !scene.layout.blocks.values().filter(|b| b.dimm.is_some()).all(plain) {
         return;
     }
     let whole = |d: &Dimm| ((d.addr + d.size) >> 30).saturating_sub(d.addr.div_ceil(1 << 30));

@@ -3,6 +3,7 @@
 //! It keeps the oracle's model of the guest beside the guest's last observed state. Every settled state is
 //! compared with the model in every observable; a case's own expectations come on top.
 
+mod fault;
 mod plugging;
 mod reserve;
 mod settled;
@@ -54,31 +55,6 @@ const PARAMETERS: [&str; 4] =
     ["online_policy", "auto_movable_ratio", "auto_movable_numa_aware", "memmap_on_memory"];
 
 type Judged = Result<Vec<Finding>, JudgeError>;
-
-/// What of an error is a fault of the kernel's. What the agent sends is checksummed: a text of an unknown shape is the
-/// kernel's, and so is a file that was there when the guest had `booted` and now is not or cannot be read.
-fn kernels_fault(error: &facts::FactError, booted: bool) -> Option<Finding> {
-    use facts::FactError::{Impossible, Missing, Shape, Unreadable};
-    match error {
-        Shape { path, line, why, text } => {
-            let rule = format!("the format of this file is ABI (line {line}: {why})");
-            Some(Finding::new("file.shape", path, "the documented format", format!("{text:?}"), rule))
-        }
-        Unreadable { path, errno } if !error.is_race() && !error.is_want() => {
-            let rule = "a file that is there can be read";
-            Some(Finding::new("file.unreadable", path, "its content", super::errno::name(*errno), rule))
-        }
-        Missing { path } if booted => {
-            let rule = "every kernel with memory hotplug has this file, and it was there at boot";
-            Some(Finding::new("file.missing", path, "there", "not there", rule))
-        }
-        Impossible(seen) => {
-            let rule = "mm/mm_init.c, drivers/base/memory.c:memory_dev_init: boot memory is online, and of a zone and a node";
-            Some(Finding::new("boot.state", "", "memory as boot makes it", seen, rule))
-        }
-        _ => None,
-    }
-}
 
 /// What the judge must know of a scenario before its guest answers.
 #[derive(Debug, Clone)]
@@ -152,9 +128,10 @@ impl Judge {
     /// [`JudgeError`]: nothing can be said of the kernel.
     pub fn take(&mut self, observation: &Observation) -> Judged {
         let booted = self.state.is_some();
+        let quiet = matches!(observation, Observation::Boot(_) | Observation::Settled(_));
         match self.judge(observation) {
             Err(JudgeError::Facts(error)) => {
-                kernels_fault(&error, booted).map_or(Err(error.into()), |f| Ok(vec![f]))
+                fault::of(&error, booted, quiet).map_or(Err(error.into()), |f| Ok(vec![f]))
             }
             judged => judged,
         }

@@ -1,0 +1,58 @@
+//! Figures that two files tell, pools that add up, and permissions of parameters.
+
+use super::testing::KERNELS;
+use super::tests_findings::{NODE0, facts, mixed, only};
+
+#[test]
+fn parts_of_sums_that_two_files_tell() {
+    for kernel in KERNELS {
+        let now = mixed(kernel).now();
+        let free = now.nodes[&0].meminfo["MemFree"];
+        let path = format!("{NODE0}/meminfo");
+        let edit = |name: &str, from: u64, to: u64| {
+            let guest = mixed(kernel);
+            let text = guest.text(&path);
+            let line = text.lines().find(|l| l.contains(&format!(" {name}:"))).unwrap().to_string();
+            guest.edit(&path, &line, &line.replace(&from.to_string(), &to.to_string()))
+        };
+        let found = facts(&edit("MemFree", free, free - (128 << 10)));
+        assert!(found.contains(&"node.MemFree".into()), "{kernel} {found:?}");
+        let slab = now.nodes[&0].meminfo["SUnreclaim"];
+        assert_eq!(facts(&edit("SUnreclaim", slab, 2 * slab)), ["node.sum"], "{kernel}");
+    }
+}
+
+#[test]
+fn a_pool_of_huge_pages_that_does_not_add_up() {
+    for kernel in KERNELS {
+        for (part, whole) in [("Surp", "Total"), ("Free", "Total"), ("Rsvd", "Free")] {
+            let text = mixed(kernel).text("/proc/meminfo");
+            let line =
+                text.lines().find(|l| l.starts_with(&format!("HugePages_{part}"))).unwrap().to_string();
+            let guest = mixed(kernel).edit("/proc/meminfo", &line, &line.replace(" 0", " 3"));
+            let found = only(&guest);
+            assert_eq!(
+                found,
+                format!("meminfo.HugePages {part}: at most HugePages_{whole}, 0 / 3"),
+                "{kernel}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_parameter_that_root_alone_may_read() {
+    let guest = || mixed("6.12");
+    let listing = "/sys/module/memory_hotplug/parameters/.";
+    let names = guest().text(listing);
+    assert!(names.contains("online_policy"), "{names}");
+    let with = |mode: &str| {
+        let words =
+            names.split(' ').map(|n| if n == "online_policy" { format!("{n}={mode}") } else { n.into() });
+        let mut guest = guest();
+        guest.put(listing, Some(&words.collect::<Vec<String>>().join(" ")));
+        guest
+    };
+    assert_eq!(facts(&with("644")), [""; 0]);
+    assert_eq!(only(&with("600")), "file.mode parameter online_policy: rw-r--r-- / rw-------");
+}
