@@ -142,7 +142,7 @@ impl Layout {
     pub fn args(&self, ends: &Ends) -> Vec<String> {
         let m = &self.machine;
         let mut all = m.machine_args();
-        all.extend(m.cpu_args(self.accel));
+        all.extend(m.cpu_args(self.accel, self.incoming.is_none()));
         all.extend(m.memory_args(&self.ram));
         all.extend(m.dimm_args(&self.ram));
         all.extend(self.boot.as_ref().map(Boot::args).unwrap_or_default());
@@ -179,9 +179,18 @@ impl Machine {
     }
 
     /// Accelerator, processor model, number of processors.
-    pub fn cpu_args(&self, accel: Accel) -> Vec<String> {
+    ///
+    /// A guest that boots is emulated by one thread: a kernel that boots patches its own code (jump labels, static calls),
+    /// and with a thread for each processor a busy host lets one of them keep, now and then, a translation of the
+    /// breakpoint that stood there for a moment: an int3 that the kernel knows nothing of. A boot takes no longer so. What
+    /// comes from a template has all that behind it, and its processors run at the same time.
+    pub fn cpu_args(&self, accel: Accel, boots: bool) -> Vec<String> {
         let cpu = self.cpu.as_deref().unwrap_or_else(|| self.arch.cpu(accel));
-        words(["-accel", accel.word(), "-cpu", cpu, "-smp", &self.smp.to_string()])
+        let accel = match accel {
+            Accel::Tcg if boots => "tcg,thread=single",
+            other => other.word(),
+        };
+        words(["-accel", accel, "-cpu", cpu, "-smp", &self.smp.to_string()])
     }
 
     /// Boot memory, room for DIMMs, and the nodes.
