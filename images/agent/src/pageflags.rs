@@ -75,13 +75,15 @@ fn is_hidden(flags: u64) -> bool {
 /// # Errors
 /// The file cannot be read.
 pub(crate) fn of_frames(frames: &[u64]) -> Result<BTreeMap<u8, u64>, Failure> {
-    let mut sum = BTreeMap::new();
+    let file = File::open(PATH).map_err(io_failed(format_args!("open {PATH}")))?;
+    let mut counts = Counts::new();
     for frame in frames {
-        for (flag, pages) in count(*frame, 1)? {
-            *sum.entry(flag).or_default() += pages;
-        }
+        let mut flags = [0; 8];
+        let read = file.read_exact_at(&mut flags, frame * 8);
+        read.map_err(io_failed(format_args!("read {PATH} at page frame {frame:#x}")))?;
+        counts.add(u64::from_ne_bytes(flags));
     }
-    Ok(sum)
+    Ok(counts.by_flag())
 }
 
 /// Pages with the same flags come in long runs: they are counted by the run, not by the bit.

@@ -2,7 +2,7 @@
 
 use crate::files::{Reader, names, open_dir, with_modes};
 use crate::glob;
-use crate::kthreads;
+use crate::kthreads::KernelThreads;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::CWD;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use wire::{Delta, State, Value, WatchSet};
 /// What is watched, and what of it was sent.
 pub(crate) struct Watcher {
     sets: Vec<WatchSet>,
-    threads: Vec<String>,
+    threads: KernelThreads,
     sent: State,
     reader: Reader,
 }
@@ -19,13 +19,18 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// Watches nothing.
     pub(crate) fn new() -> Self {
-        Self { sets: Vec::new(), threads: Vec::new(), sent: State::new(), reader: Reader::new() }
+        Self {
+            sets: Vec::new(),
+            threads: KernelThreads::default(),
+            sent: State::new(),
+            reader: Reader::new(),
+        }
     }
 
     /// Watches these from now on.
     pub(crate) fn watch(&mut self, sets: Vec<WatchSet>, threads: Vec<String>) {
         self.sets = sets;
-        self.threads = threads;
+        self.threads = KernelThreads::new(threads);
         self.sent.clear();
     }
 
@@ -41,7 +46,7 @@ impl Watcher {
             };
             descend(CWD, "", &set.dir, &mut leaf);
         }
-        let threads = kthreads::names(&self.threads, &mut self.reader);
+        let threads = self.threads.names(&mut self.reader);
         let delta = Delta::new(&self.sent, &now, threads);
         self.sent = now;
         delta

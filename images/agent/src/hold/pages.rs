@@ -265,7 +265,7 @@ pub(crate) fn frames(address: u64, pages: u64) -> Result<Vec<u64>, Failure> {
     let pagemap = File::open(path).map_err(io_failed(format_args!("open {path}")))?;
     let first = address / page_size() as u64;
     let mut frames = Vec::with_capacity(pages as usize);
-    let mut chunk = vec![0u8; PAGEMAP_CHUNK * 8];
+    let mut chunk = vec![0u8; PAGEMAP_CHUNK.min(pages as usize) * 8];
     let mut at = 0;
     while at < pages {
         let count = (PAGEMAP_CHUNK as u64).min(pages - at);
