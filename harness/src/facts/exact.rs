@@ -1,10 +1,10 @@
 //! Every observable of a state that two guests which went the same way must agree in, as text: for comparing two runs.
 //!
-//! Left out is what differs from boot to boot: free memory (and a share of it, vm.user_reserve_kbytes) and counters of activity, sizes that the kernel tunes
+//! Left out is what differs from boot to boot: free memory (and shares of it, vm.user_reserve_kbytes and admin_reserve_kbytes) and counters of activity, sizes that the kernel tunes
 //! while it runs, where the kernel itself lies (KASLR), and what it takes for a ROM.
 
 use super::snapshot::Snapshot;
-use super::watch::USER_RESERVE;
+use super::watch::{ADMIN_RESERVE, USER_RESERVE};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -52,7 +52,7 @@ pub fn exact(now: &Snapshot) -> BTreeMap<String, String> {
     });
     put("iomem".into(), &regions);
     put("firmware memory map".into(), &now.memmap);
-    let knobs = now.knobs.iter().filter(|(path, _)| *path != USER_RESERVE);
+    let knobs = now.knobs.iter().filter(|(path, _)| ![USER_RESERVE, ADMIN_RESERVE].contains(&path.as_str()));
     knobs.for_each(|(path, value)| put(path.clone(), value));
     put("ACPI slots".into(), &now.acpi);
     put("threads".into(), &now.threads);

@@ -36,4 +36,4 @@ pub use parse_proc::Region;
 pub use parse_zoneinfo::{ZoneFacts, ZoneInfo};
 pub use raw::Raw;
 pub use snapshot::{MemmapEntry, Snapshot};
-pub use watch::{Blocks, MEMORY, MIN_FREE, NODE, PARAMETERS, THREADS, USER_RESERVE, watch};
+pub use watch::{ADMIN_RESERVE, Blocks, MEMORY, MIN_FREE, NODE, PARAMETERS, THREADS, USER_RESERVE, watch};

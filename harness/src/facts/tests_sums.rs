@@ -30,12 +30,32 @@ fn a_pool_of_huge_pages_that_does_not_add_up() {
             let line =
                 text.lines().find(|l| l.starts_with(&format!("HugePages_{part}"))).unwrap().to_string();
             let guest = mixed(kernel).edit("/proc/meminfo", &line, &line.replace(" 0", " 3"));
-            let found = only(&guest);
-            assert_eq!(
-                found,
-                format!("meminfo.HugePages {part}: at most HugePages_{whole}, 0 / 3"),
-                "{kernel}"
+            let found = guest.found();
+            let expected = format!("at most HugePages_{whole}, 0");
+            assert_eq!(found[0], ("meminfo.HugePages".into(), part.into(), expected, "3".into()), "{kernel}");
+            // a promise is of no node
+            let of_nodes = usize::from(part != "Rsvd");
+            assert_eq!(found.len(), 1 + of_nodes, "{kernel} {found:?}");
+        }
+    }
+}
+
+#[test]
+fn huge_pages_that_a_node_has_and_the_system_has_not() {
+    for kernel in KERNELS {
+        for part in ["Surp", "Free"] {
+            let path = "/sys/devices/system/node/node0/meminfo";
+            let text = mixed(kernel).text(path);
+            let line = text.lines().find(|l| l.contains(&format!(" HugePages_{part}"))).unwrap().to_string();
+            let found = mixed(kernel).edit(path, &line, &format!("Node 0 HugePages_{part}:     3")).found();
+            let more = (
+                "meminfo.HugePages".into(),
+                format!("node0 {part}"),
+                "at most HugePages_Total, 0".into(),
+                "3".into(),
             );
+            let sum = ("node.HugePages".into(), part.into(), "0".into(), "3".into());
+            assert_eq!(found, [more, sum], "{kernel}");
         }
     }
 }
@@ -55,4 +75,25 @@ fn a_parameter_that_root_alone_may_read() {
     };
     assert_eq!(facts(&with("644")), [""; 0]);
     assert_eq!(only(&with("600")), "file.mode parameter online_policy: rw-r--r-- / rw-------");
+}
+
+#[test]
+fn struct_pages_that_huge_pages_gave_away() {
+    for kernel in ["6.12", "6.18", "7.3"] {
+        let guest = |missing: u64, huge: &str| {
+            let seen = format!("nr_memmap_pages {}", 4096 - missing);
+            let mut guest = mixed(kernel).edit("/proc/vmstat", "nr_memmap_pages 4096", &seen);
+            let line =
+                guest.text("/proc/meminfo").lines().find(|l| l.starts_with("Hugetlb:")).unwrap().to_string();
+            guest = guest.edit("/proc/meminfo", &line, &format!("Hugetlb: {huge} kB"));
+            guest.written.insert(super::watch::OPTIMIZE_VMEMMAP.into(), "1".into());
+            facts(&guest)
+        };
+        // CommitLimit knows of the huge pages; the pool of this guest does not
+        let limit = "meminfo.CommitLimit".to_string();
+        let wrong = "vmstat.nr_memmap_pages".to_string();
+        assert_eq!(guest(7, "2048"), std::slice::from_ref(&limit), "{kernel}");
+        assert_eq!(guest(9, "2048"), [limit, wrong.clone()], "{kernel}");
+        assert_eq!(guest(1, "0"), [wrong], "{kernel}");
+    }
 }

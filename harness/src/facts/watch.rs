@@ -4,6 +4,8 @@ use wire::{Ask, WatchSet};
 
 /// Directory of the memory blocks.
 pub const MEMORY: &str = "/sys/devices/system/memory";
+/// Whether huge pages give most of their struct pages away (CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP, 5.18 and later).
+pub(crate) const OPTIMIZE_VMEMMAP: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 /// Directory of the NUMA nodes; not there without CONFIG_NUMA.
 pub const NODE: &str = "/sys/devices/system/node";
 /// Tiers of memory by speed, and the nodes in each (CONFIG_MIGRATION and CONFIG_NUMA, 6.1 and later).
@@ -31,18 +33,22 @@ pub const THREADS: [&str; 3] = ["kswapd", "kcompactd", HUGE_PAGES];
 pub(crate) const PARAMETER_NAMES: [&str; 4] =
     ["memmap_on_memory", "online_policy", "auto_movable_ratio", "auto_movable_numa_aware"];
 /// Sysctls in /proc/sys/vm that go into a formula which is judged.
-pub(crate) const VM_SYSCTLS: [&str; 8] = [
+pub(crate) const VM_SYSCTLS: [&str; 10] = [
     "min_free_kbytes",
     "user_reserve_kbytes",
+    "admin_reserve_kbytes",
     "watermark_scale_factor",
     "watermark_boost_factor",
     "lowmem_reserve_ratio",
     "percpu_pagelist_high_fraction",
     "overcommit_ratio",
     "overcommit_kbytes",
+    "hugetlb_optimize_vmemmap",
 ];
 /// A share of the memory that was free when a block last came online.
 pub const USER_RESERVE: &str = "/proc/sys/vm/user_reserve_kbytes";
+/// A smaller share of it, for the administrator.
+pub const ADMIN_RESERVE: &str = "/proc/sys/vm/admin_reserve_kbytes";
 /// The floor of free memory, in kB.
 pub const MIN_FREE: &str = "/proc/sys/vm/min_free_kbytes";
 /// Attributes of a memory block.

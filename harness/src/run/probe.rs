@@ -36,7 +36,7 @@ const fn sign(option: &'static str, dir: &'static str, name: &'static str) -> Si
 }
 
 /// Where options show, in 5.10 to 7.x.
-const SIGNS: [Sign; 13] = [
+const SIGNS: [Sign; 15] = [
     // drivers/base/node.c; the second node of the probe's machine is in its SRAT only (arch/x86/mm/numa.c)
     sign("NUMA", "/sys/devices/system/node", "node0"),
     sign("ACPI_NUMA", "/sys/devices/system/node", "node1"),
@@ -46,6 +46,9 @@ const SIGNS: [Sign; 13] = [
     sign("PSI", "/proc", "pressure"),
     // mm/hugetlb.c, mm/ksm.c, mm/huge_memory.c
     sign("HUGETLBFS", "/proc/sys/vm", "nr_hugepages"),
+    // mm/hugetlb_vmemmap.c; fs/proc/base.c, where CONFIG_PROC_PID_CPUSET is as it is by default
+    sign("HUGETLB_PAGE_OPTIMIZE_VMEMMAP", "/proc/sys/vm", "hugetlb_optimize_vmemmap"),
+    sign("CPUSETS", "/proc/1", "cpuset"),
     sign("KSM", "/sys/kernel/mm", "ksm"),
     // kernel/cpu.c:cpuhp_cpu_root_attr_group; kernel/sysctl.c, later mm/compaction.c
     sign("HOTPLUG_CPU", "/sys/devices/system/cpu", "hotplug"),

@@ -1,11 +1,11 @@
 //! Settings that nobody wrote are as they were, and every file that was there at boot is still there.
 
-use super::super::watch::{MEMORY, USER_RESERVE};
+use super::super::watch::{ADMIN_RESERVE, MEMORY, USER_RESERVE};
 use super::{Scene, expect_eq};
 use crate::finding::Finding;
 
 /// Computed by the kernel with onlining and offlining; judged elsewhere.
-const COMPUTED: [&str; 2] = ["/proc/sys/vm/min_free_kbytes", USER_RESERVE];
+const COMPUTED: [&str; 3] = ["/proc/sys/vm/min_free_kbytes", USER_RESERVE, ADMIN_RESERVE];
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (base, now) = (scene.base.snapshot, scene.now);

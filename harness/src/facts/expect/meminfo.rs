@@ -3,6 +3,7 @@
 use super::{Scene, expect_eq};
 use crate::finding::Finding;
 use crate::policy::{Block, Dimm, Layout, PAGE_BYTES, Zone};
+use std::collections::BTreeMap;
 
 /// Pages of memory map for one section: 2^15 struct pages of 64 bytes.
 const SECTION_MEMMAP_PAGES: u64 = (super::zones::SECTION_PAGES * 64) / PAGE_BYTES;
@@ -28,16 +29,38 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The pool of huge pages adds up: what is free, promised or surplus is part of it.
+/// The pool of huge pages adds up, of all memory and of each node: what is free, promised or surplus is part of it; and the
+/// nodes' pools are all of it.
 fn check_huge_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let rule =
         "mm/hugetlb.c: pages that are free or surplus are of the pool, and each that is promised is free";
-    for (part, whole) in [("Free", "Total"), ("Surp", "Total"), ("Rsvd", "Free")] {
-        let get = |name: &str| scene.now.meminfo.get(&format!("HugePages_{name}")).copied();
-        let (Some(seen), Some(most)) = (get(part), get(whole)) else { continue };
-        if seen > most {
-            let expected = format!("at most HugePages_{whole}, {most}");
-            findings.push(Finding::new("meminfo.HugePages", part, expected, seen, rule));
+    let row = |of: &BTreeMap<String, u64>, name: &str| of.get(&format!("HugePages_{name}")).copied();
+    let mut parts = |of: &BTreeMap<String, u64>, node: &str| {
+        for (part, whole) in [("Free", "Total"), ("Surp", "Total"), ("Rsvd", "Free")] {
+            let (Some(seen), Some(most)) = (row(of, part), row(of, whole)) else { continue };
+            if seen > most {
+                let expected = format!("at most HugePages_{whole}, {most}");
+                findings.push(Finding::new(
+                    "meminfo.HugePages",
+                    format!("{node}{part}"),
+                    expected,
+                    seen,
+                    rule,
+                ));
+            }
+        }
+    };
+    parts(&scene.now.meminfo, "");
+    for (number, node) in &scene.now.nodes {
+        parts(&node.meminfo, &format!("node{number} "));
+    }
+    for part in ["Total", "Free", "Surp"] {
+        let sum: Option<u64> = scene.now.nodes.values().map(|node| row(&node.meminfo, part)).sum();
+        if let (Some(all), Some(sum)) =
+            (row(&scene.now.meminfo, part), sum.filter(|_| !scene.now.nodes.is_empty()))
+        {
+            let rule = "mm/hugetlb.c:hugetlb_report_node_meminfo: each page of the pool is of one node";
+            expect_eq(findings, "node.HugePages", part, all, sum, rule);
         }
     }
 }
@@ -102,6 +125,9 @@ fn check_gigabyte_mappings(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 fn check_memmap_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (base, now) = (scene.base.snapshot, scene.now);
     let Some(boot) = base.vm("nr_memmap_boot_pages") else { return };
+    if scene.context.written.contains_key(super::super::watch::OPTIMIZE_VMEMMAP) {
+        return check_given_away(scene, boot, findings);
+    }
     let rule = "mm/sparse-vmemmap.c, mm/sparse.c: memmap_pages_add with every section added and removed";
     expect_eq(
         findings,
@@ -111,10 +137,6 @@ fn check_memmap_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         now.vm("nr_memmap_boot_pages").unwrap_or(0),
         rule,
     );
-    let sections = |l: &Layout, hot: bool| {
-        let blocks = l.blocks.values().filter(|b| b.dimm.is_some() == hot).count() as u64;
-        blocks * (l.block_pages() / super::zones::SECTION_PAGES)
-    };
     let before = base.vm("nr_memmap_pages").unwrap_or(0);
     let seen = now.vm("nr_memmap_pages").unwrap_or(0);
     let (hot_before, hot) = (sections(scene.base.layout, true), sections(scene.layout, true));
@@ -124,5 +146,31 @@ fn check_memmap_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         expect_eq(findings, "vmstat.nr_memmap_pages", "", hot * SECTION_MEMMAP_PAGES, seen, rule);
     } else if hot == hot_before {
         expect_eq(findings, "vmstat.nr_memmap_pages", "", before, seen, rule);
+    }
+}
+
+/// Sections of memory that was plugged, or of boot's.
+fn sections(l: &Layout, hot: bool) -> u64 {
+    let blocks = l.blocks.values().filter(|b| b.dimm.is_some() == hot).count() as u64;
+    blocks * (l.block_pages() / super::zones::SECTION_PAGES)
+}
+
+/// Once huge pages may have given struct pages away: of the eight pages of struct pages of each 2 MiB no more than those are
+/// missing, and none where there are no huge pages. What boot made comes back as what came later.
+fn check_given_away(scene: &Scene<'_>, boot: u64, findings: &mut Vec<Finding>) {
+    let sum =
+        |s: &super::Snapshot| Some(s.vm("nr_memmap_boot_pages").unwrap_or(0) + s.vm("nr_memmap_pages")?);
+    let (Some(before), Some(seen)) = (sum(scene.base.snapshot), sum(scene.now)) else { return };
+    let (hot_before, hot) = (sections(scene.base.layout, true), sections(scene.layout, true));
+    let plain = boot == sections(scene.base.layout, false) * SECTION_MEMMAP_PAGES;
+    if !plain && hot != hot_before {
+        return;
+    }
+    let most = (before + hot * SECTION_MEMMAP_PAGES).saturating_sub(hot_before * SECTION_MEMMAP_PAGES);
+    let given = scene.now.meminfo.get("Hugetlb").map_or(0, |kb| kb / 2048 * 8);
+    if !(most.saturating_sub(given)..=most).contains(&seen) {
+        let rule = "mm/hugetlb_vmemmap.c: free_vmemmap_page and alloc_vmemmap_page_list count what they give back and take";
+        let expected = format!("{most}, less by {given} at most");
+        findings.push(Finding::new("vmstat.nr_memmap_pages", "", expected, seen, rule));
     }
 }

@@ -91,8 +91,8 @@ struct State {
     concurrent: bool,
     /// settings that were written since the boot, but for those of the oracle: path to text
     written: BTreeMap<String, String>,
-    /// user_reserve_kbytes as it was just written; a text that is no plain number tells nothing
-    reserve_written: Option<Option<u64>>,
+    /// reserves as they were just written, by path; a text that is no plain number tells nothing
+    reserves_written: BTreeMap<String, Option<u64>>,
     /// managed pages of all zones when min_free_kbytes was written
     min_free_written: Option<u64>,
     /// page frames that were poisoned on purpose, in memory that is still there
@@ -188,7 +188,7 @@ impl Judge {
             expected: Vec::new(),
             concurrent: false,
             written: BTreeMap::new(),
-            reserve_written: None,
+            reserves_written: BTreeMap::new(),
             min_free_written: None,
             poisoned: BTreeSet::new(),
             held: BTreeSet::new(),

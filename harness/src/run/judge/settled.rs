@@ -48,11 +48,13 @@ impl State {
     }
 
     pub(super) fn settled(&mut self, context: &Context, settled: &Settled) -> Judged {
-        let reserve = self.reserve_written.take().unwrap_or_else(|| reserve::figure(&self.now));
+        let reserves = reserve::figures(&self.now, &std::mem::take(&mut self.reserves_written));
         let events = context.uevents;
         self.observe(settled)?;
         let mut findings = self.check(context)?;
-        findings.extend(self.check_user_reserve(reserve, settled).filter(|_| events));
+        if events {
+            findings.extend(self.check_reserves(&reserves, settled));
+        }
         if self.layout.dimms == self.base_layout.dimms && self.layout.blocks == self.base_layout.blocks {
             findings.extend(facts::drift::back(&self.base, &self.now));
         }

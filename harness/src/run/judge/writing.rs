@@ -23,11 +23,11 @@ impl State {
                 // kernel/sysctl.c:do_proc_dointvec: numbers that are not given stay
                 words.extend(now.split(' ').skip(words.len()));
             }
-            if write.path == facts::USER_RESERVE {
+            if reserve::is_reserve(&write.path) {
                 // a leading 0 makes it octal or hexadecimal (lib/vsprintf.c:simple_strntoull)
                 let decimal = |text: &&str| *text == "0" || !text.starts_with('0');
                 let number = Some(write.text.trim()).filter(decimal).and_then(|text| text.parse().ok());
-                self.reserve_written = Some(number);
+                self.reserves_written.insert(write.path.clone(), number);
             } else if ruled.as_ref().is_none_or(Result::is_ok) && !words.is_empty() {
                 self.written.insert(write.path.clone(), words.join(" "));
                 if write.path == facts::MIN_FREE {
