@@ -79,6 +79,11 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 fn check_marks(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding>) {
     let mut found = Vec::new();
     for ((node, name), zone) in &scene.now.zoneinfo.zones {
+        // what a node is plugged with is not computed before something comes online
+        let came = !scene.base.snapshot.zoneinfo.zones.contains_key(&(*node, name.clone()));
+        if came && zone.managed == 0 && zone.watermarks.values().all(|mark| *mark == 0) {
+            continue;
+        }
         let (min, step) = inputs.marks(name, zone.managed);
         let boost = boost(scene, zone, min, step);
         let subject = zone_subject(*node, name);
@@ -245,6 +250,21 @@ mod tests {
             let five_percent = managed.map(|(_, z)| z.managed).sum::<u64>() / 20 * 4;
             assert_eq!([only(&huge(seen)), only(&huge(five_percent * 95 / 100))], [1, 0], "{kernel}");
             assert_eq!(only(&huge(five_percent + 200)), 1, "{kernel}");
+        }
+    }
+
+    /// Seen: huge pages were switched on, so that the boot's watermarks did not stand any more, and a node came.
+    #[test]
+    fn a_node_that_has_just_come_has_no_watermarks_yet() {
+        for kernel in KERNELS {
+            let mut guest = guest(kernel, "numa", 1, "");
+            let now = guest.now();
+            let came = |(node, _): &&(u32, String)| !guest.base.nodes.contains_key(node);
+            assert!(now.zoneinfo.zones.keys().any(|zone| came(&zone)), "{kernel}");
+            let dma = guest.base.zoneinfo.zones.get_mut(&(0, "DMA".into())).unwrap();
+            *dma.watermarks.get_mut("min").unwrap() += 1;
+            let found = guest.found();
+            assert!(found.iter().all(|f| !f.1.contains("node 2")), "{kernel} {found:?}");
         }
     }
 }
