@@ -14,6 +14,8 @@ pub(crate) const MEMMAP: &str = "/sys/firmware/memmap";
 pub const PARAMETERS: &str = "/sys/module/memory_hotplug/parameters";
 /// ACPI devices; the DIMM slots among them are `PNP0C80:*`.
 pub(crate) const ACPI_DEVICES: &str = "/sys/bus/acpi/devices";
+/// The slot that is listed.
+const FIRST_SLOT: &str = "PNP0C80:00";
 /// Page merging: `run` tells, beside what was written, that an offline is under way (mm/ksm.c:ksm_memory_callback sets
 /// KSM_RUN_OFFLINE, and every notification of an end takes it back).
 pub(crate) const KSM: &str = "/sys/kernel/mm/ksm";
@@ -70,6 +72,9 @@ pub enum Blocks {
 /// (drivers/base/memory.c:valid_zones_show uses `mem->nid`, still -1), so take no full snapshot before the DIMM's
 /// insertion is reported finished.
 ///
+/// What is the same in each ACPI slot is listed in the first one: the permissions of their files are of one attribute in
+/// the kernel, and there may be hundreds of slots.
+///
 /// What a kernel does not have (NUMA, hot-remove, ACPI hotplug) gives no entries, and
 /// [`Snapshot::absent`](super::Snapshot) says so.
 pub fn watch(blocks: Blocks) -> Ask {
@@ -87,10 +92,11 @@ pub fn watch(blocks: Blocks) -> Ask {
         set("/proc/sys/vm", &VM_SYSCTLS, &[], false),
         set("/proc/sys/kernel", &["tainted"], &[], false),
         set(KSM, &["run"], &[], false),
-        set(&format!("{MEMMAP}/*"), &["start", "end", "type"], &[], false),
+        set(&format!("{MEMMAP}/*"), &["start", "end", "type"], &[], true),
         set(PARAMETERS, &PARAMETER_NAMES, &[], true),
         set(&format!("{ACPI_DEVICES}/PNP0C80:*"), &[], &["physical_node"], false),
-        set(ACPI_HOTPLUG, &["enabled"], &[], false),
+        set(&format!("{ACPI_DEVICES}/{FIRST_SLOT}"), &[], &[], true),
+        set(ACPI_HOTPLUG, &["enabled"], &[], true),
     ];
     Ask::Watch { sets, threads: THREADS.map(String::from).to_vec() }
 }

@@ -15,6 +15,7 @@ mod iomem;
 mod knobs;
 mod lists;
 mod meminfo;
+mod modes;
 mod nodes;
 mod overlay;
 mod pages;
@@ -84,6 +85,7 @@ pub fn check_consistency(
     let mut findings = Vec::new();
     knobs::check(&scene, &mut findings);
     attributes::check(&scene, &mut findings);
+    modes::check(&scene, &mut findings);
     zones::check(&scene, &mut findings);
     watermarks::check(&scene, &mut findings);
     reserves::check(&scene, &mut findings);
