@@ -21,6 +21,7 @@ mod overlay;
 mod pages;
 mod pagetypes;
 mod reserves;
+mod sums;
 mod watermarks;
 mod zones;
 
