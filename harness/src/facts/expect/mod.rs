@@ -16,6 +16,7 @@ mod knobs;
 mod lists;
 mod meminfo;
 mod modes;
+mod node_files;
 mod nodes;
 mod overlay;
 mod pages;
@@ -93,6 +94,7 @@ pub fn check_consistency(
     lists::check(&scene, &mut findings);
     counters::check(&scene, &mut findings);
     nodes::check(&scene, &mut findings);
+    node_files::check(&scene, &mut findings);
     meminfo::check(&scene, &mut findings);
     iomem::check(&scene, &mut findings);
     pagetypes::check(&scene, &mut findings);

@@ -4,9 +4,9 @@ use super::{Scene, off};
 use crate::finding::Finding;
 
 /// Pages by which the kernel's own work may move what two files tell that are read one after the other.
-const ONE_AFTER_THE_OTHER: u64 = 256;
+pub(super) const ONE_AFTER_THE_OTHER: u64 = 256;
 /// The same of free memory, which lists of processors give back at once. Seen: 1143.
-const MOVED: u64 = 4096;
+pub(super) const MOVED: u64 = 4096;
 /// mm/vmstat.c: differences that a processor keeps fit a signed byte, and this is the highest threshold.
 const LATE: u64 = 125;
 /// Pages of a huge page of the page tables.
