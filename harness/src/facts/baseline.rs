@@ -5,6 +5,7 @@
 
 use super::error::FactError;
 use super::parse_blocks::BlockFacts;
+use super::parse_proc::Region;
 use super::snapshot::Snapshot;
 use crate::finding::Finding;
 use crate::policy::{Block, BlockState, Dimm, EarlyZone, Layout, PAGE_BYTES, Zone};
@@ -69,8 +70,25 @@ impl Layout {
 }
 
 impl Layout {
-    /// Boot has made a block of each range in which there is RAM, and no other.
-    pub fn check_boot(&self, snapshot: &Snapshot) -> Option<Finding> {
+    /// Boot has made a block of each range in which there is RAM, and no other, and blocks are as large as they must be.
+    pub fn check_boot(&self, snapshot: &Snapshot) -> Vec<Finding> {
+        [self.check_boot_blocks(snapshot), self.check_block_size(snapshot)].into_iter().flatten().collect()
+    }
+
+    /// The size of a block follows from where RAM ends at boot; DIMMs do not count, which ACPI adds later.
+    fn check_block_size(&self, snapshot: &Snapshot) -> Option<Finding> {
+        let of_dimm = |r: &Region| self.dimms.values().any(|d| (d.addr..d.addr + d.size).contains(&r.start));
+        let regions = snapshot.iomem.as_ref()?.iter();
+        let ram = regions.filter(|r| r.name == "System RAM" && !of_dimm(r));
+        // arch/x86/kernel/e820.c:e820_end_pfn: whole pages
+        let end = ram.map(|r| r.end.saturating_add(1) / PAGE_BYTES * PAGE_BYTES).max()?;
+        let (expected, seen) = (crate::policy::block_bytes(end), self.block_bytes);
+        let rule = "arch/x86/mm/init_64.c:probe_memory_block_size: of 64 GiB and more, the largest size up to 2 GiB that memory ends at a multiple of";
+        let hex = |bytes: u64| format!("{bytes:x}");
+        (expected != seen).then(|| Finding::new("boot.block_size", "", hex(expected), hex(seen), rule))
+    }
+
+    fn check_boot_blocks(&self, snapshot: &Snapshot) -> Option<Finding> {
         let ram = snapshot.iomem.as_ref()?.iter().filter(|r| r.name == "System RAM");
         // mm/sparse.c:memblocks_present: whole pages
         let pages =

@@ -43,6 +43,10 @@ pub struct NodeFacts {
     pub names: BTreeSet<String>,
     /// blocks that it links to
     pub blocks: BTreeSet<u32>,
+    /// `vmstat`; `None` where it was not read
+    pub vmstat: Option<BTreeMap<String, u64>>,
+    /// `numastat`; `None` where it was not read
+    pub numastat: Option<BTreeMap<String, u64>>,
 }
 
 /// All blocks, with the names in their root directory.
@@ -146,7 +150,21 @@ pub(crate) fn nodes(source: &mut Source<'_>) -> Result<BTreeMap<u32, NodeFacts>,
         let blocks = blocks.collect::<Result<_, _>>()?;
         let mut names = source.listing(&dir)?.unwrap_or_default();
         names.retain(|name| !numbered(name, "memory") && !numbered(name, "cpu"));
-        nodes.insert(number, NodeFacts { meminfo, cpus, names, blocks });
+        let (vmstat, numastat) = (counters(source, &dir, "vmstat")?, counters(source, &dir, "numastat")?);
+        nodes.insert(number, NodeFacts { meminfo, cpus, names, blocks, vmstat, numastat });
     }
     Ok(nodes)
+}
+
+/// Counters of a node by name, where they were asked for.
+fn counters(
+    source: &mut Source<'_>,
+    dir: &str,
+    name: &str,
+) -> Result<Option<BTreeMap<String, u64>>, FactError> {
+    let path = format!("{dir}/{name}");
+    if !source.asked(&path) {
+        return Ok(None);
+    }
+    source.optional(&path)?.map(|text| parse_proc::vmstat(&path, text)).transpose()
 }

@@ -1,4 +1,4 @@
-//! /proc/meminfo, /proc/vmstat, a node's meminfo, and /proc/iomem.
+//! /proc/meminfo, /proc/vmstat, the same of a node, and /proc/iomem.
 
 use super::error::{FactError, Line};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(crate) fn node_meminfo(path: &str, text: &str, node: u32) -> Result<BTreeMap
     meminfo(path, &stripped)
 }
 
-/// `/proc/vmstat`: counters by name. A counter below zero is printed as a large number and kept so.
+/// `/proc/vmstat`, and a node's `vmstat` and `numastat`: counters by name. A counter below zero is printed as a large number and kept so.
 pub(crate) fn vmstat(path: &str, text: &str) -> Result<BTreeMap<String, u64>, FactError> {
     let mut map = BTreeMap::new();
     for line in Line::all(path, text) {

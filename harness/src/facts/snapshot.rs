@@ -8,7 +8,7 @@ use super::parse_zoneinfo::{self, ZoneInfo};
 use super::raw::Raw;
 use super::source::{Source, single};
 use super::watch::{
-    ACPI_DEVICES, ACPI_HOTPLUG, KSM, MEMMAP, MEMORY, PARAMETER_NAMES, PARAMETERS, VM_SYSCTLS,
+    ACPI_DEVICES, ACPI_HOTPLUG, KSM, MEMMAP, MEMORY, NODE, PARAMETER_NAMES, PARAMETERS, VM_SYSCTLS,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub root_names: BTreeSet<String>,
     /// permissions of the files there
     pub root_modes: BTreeMap<String, String>,
+    /// permissions of the files of nodes, ACPI slots and the firmware's memory map, by what a finding calls their directory
+    pub modes: BTreeMap<String, BTreeMap<String, String>>,
     /// memory blocks by number
     pub blocks: BTreeMap<u32, BlockFacts>,
     /// node masks by name; empty without CONFIG_NUMA
@@ -88,6 +90,7 @@ impl Snapshot {
             parameter_modes: s.modes(PARAMETERS),
             root_names: s.listing(MEMORY)?.unwrap_or_default(),
             root_modes: s.modes(MEMORY),
+            modes: modes(s),
             blocks: parse_blocks::blocks(s)?,
             masks: parse_blocks::masks(s)?,
             nodes: parse_blocks::nodes(s)?,
@@ -141,6 +144,18 @@ fn knobs(source: &mut Source<'_>) -> Result<BTreeMap<String, String>, FactError>
         }
     }
     Ok(knobs)
+}
+
+/// Permissions in the directories that are listed beside those of blocks and parameters.
+fn modes(source: &Source<'_>) -> BTreeMap<String, BTreeMap<String, String>> {
+    let alone = [("node", NODE), ("hotplug/memory", ACPI_HOTPLUG)];
+    let mut dirs: Vec<_> = alone.map(|(name, dir)| (name.to_string(), dir.to_string())).into();
+    for (parent, prefix) in [(NODE, "node"), (ACPI_DEVICES, "PNP0C80:"), (MEMMAP, "")] {
+        let shown = if parent == MEMMAP { "memmap/" } else { prefix };
+        let children = source.children(parent, prefix).into_iter();
+        dirs.extend(children.map(|(rest, dir)| (format!("{shown}{rest}"), dir)));
+    }
+    dirs.into_iter().map(|(name, dir)| (name, source.modes(&dir))).collect()
 }
 
 fn memmap(source: &mut Source<'_>) -> Result<Option<Vec<MemmapEntry>>, FactError> {

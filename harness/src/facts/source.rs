@@ -32,6 +32,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Was this file asked for? An old log has no word of what is watched since.
+    pub(crate) fn asked(&self, path: &str) -> bool {
+        self.raw.file(path).is_some()
+    }
+
     /// Content of a file that every kernel has.
     pub(crate) fn required(&mut self, path: &str) -> Result<&'a str, FactError> {
         self.optional(path)?.ok_or_else(|| FactError::Missing { path: path.into() })
@@ -139,6 +144,7 @@ mod tests {
         let mut source = Source::new(&raw);
         assert_eq!(source.optional("/d/a"), Ok(None));
         assert_eq!(source.optional("/d/c"), Ok(None));
+        assert_eq!(["/d/a", "/d/c"].map(|path| source.asked(path)), [true, false]);
         assert_eq!(source.optional("/d/b"), Err(FactError::Unreadable { path: "/d/b".into(), errno: 5 }));
         assert_eq!(source.absent.iter().collect::<Vec<_>>(), ["/d/a", "/d/c"]);
         assert_eq!(source.required("/d/c"), Err(FactError::Missing { path: "/d/c".into() }));

@@ -1,6 +1,7 @@
 //! Every invariant holds on every real guest.
 
-use super::testing::{KERNELS, guest};
+use super::testing::{Guest, KERNELS, guest};
+use crate::policy::Dimm;
 
 /// Scenario, stage, blocks of DIMMs.
 pub(crate) const STAGES: [(&str, usize, &str); 36] = [
@@ -65,4 +66,44 @@ fn healthy_guests_give_no_findings() {
         }
     }
     assert!(all.is_empty(), "{} findings:\n{}", all.len(), all.join("\n"));
+}
+
+/// Expected and seen size of a block, where they differ.
+fn block_size(guest: &Guest) -> Vec<(String, String)> {
+    let found = guest.base_layout.check_boot(&guest.now()).into_iter();
+    found.filter(|f| f.fact == "boot.block_size").map(|f| (f.expected, f.seen)).collect()
+}
+
+#[test]
+fn what_boot_makes_of_its_memory() {
+    for kernel in KERNELS {
+        for (scenario, _, _) in STAGES.iter().filter(|(_, stage, _)| *stage == 0) {
+            let guest = guest(kernel, scenario, 0, "");
+            assert_eq!(guest.base_layout.check_boot(&guest.base), [], "{kernel} {scenario}");
+        }
+    }
+}
+
+#[test]
+fn the_size_of_a_block_follows_from_the_end_of_memory() {
+    for kernel in KERNELS {
+        let with = |region: &str| {
+            let rom = "000f0000-000fffff : System ROM";
+            guest(kernel, "one", 0, "").edit("/proc/iomem", rom, &format!("{rom}\n{region}"))
+        };
+        let small = || "8000000".to_string();
+        assert_eq!(block_size(&with("100000000-ffeffffff : System RAM")), [], "{kernel}");
+        for (end, size) in [("fffffffff", "80000000"), ("103fffffff", "40000000"), ("1007ffffff", "8000000")]
+        {
+            let found = block_size(&with(&format!("100000000-{end} : System RAM")));
+            let expected = (size != "8000000").then(|| (size.to_string(), small()));
+            assert_eq!(found, Vec::from_iter(expected), "{kernel} {end}");
+        }
+        assert_eq!(block_size(&with("100000000-107fffffff : Reserved")), [], "{kernel}");
+        let mut plugged = with("1000000000-107fffffff : System RAM");
+        assert_eq!(block_size(&plugged), [("80000000".to_string(), small())], "{kernel}");
+        let dimm = Dimm { addr: 64 << 30, size: 2 << 30, slot: 0, node: 0, cold: true };
+        plugged.base_layout.dimms.insert("d".into(), dimm);
+        assert_eq!(block_size(&plugged), [], "{kernel}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Figures that two files tell, pools that add up, and permissions of parameters.
 
-use super::testing::KERNELS;
+use super::testing::{Guest, KERNELS, guest};
 use super::tests_findings::{NODE0, facts, mixed, only};
 
 #[test]
@@ -19,6 +19,50 @@ fn parts_of_sums_that_two_files_tell() {
         assert!(found.contains(&"node.MemFree".into()), "{kernel} {found:?}");
         let slab = now.nodes[&0].meminfo["SUnreclaim"];
         assert_eq!(facts(&edit("SUnreclaim", slab, 2 * slab)), ["node.sum"], "{kernel}");
+    }
+}
+
+/// A row of node 0 tells so many kB more; `None` where this kernel has no such row.
+fn with_more(guest: Guest, row: &str, kb: u64) -> Option<Guest> {
+    let path = format!("{NODE0}/meminfo");
+    let seen = *guest.now().nodes[&0].meminfo.get(row)?;
+    let text = guest.text(&path);
+    let line = text.lines().find(|l| l.contains(&format!(" {row}:"))).unwrap().to_string();
+    let to = line.replace(&format!(" {seen} kB"), &format!(" {} kB", seen + kb));
+    Some(guest.edit(&path, &format!("{line}\n"), &format!("{to}\n")))
+}
+
+#[test]
+fn rows_of_nodes_that_are_more_than_there_is() {
+    let rows =
+        ["Active(anon)", "Inactive(file)", "Dirty", "WritebackTmp", "SecPageTables", "Slab", "KReclaimable"];
+    for kernel in KERNELS {
+        for row in rows {
+            let Some(guest) = with_more(mixed(kernel), row, 1300) else {
+                assert_eq!((kernel, row), ("5.10", "SecPageTables"));
+                continue;
+            };
+            assert!(only(&guest).starts_with(&format!("node.sum {row}: ")), "{kernel}");
+            assert_eq!(facts(&with_more(mixed(kernel), row, 900).unwrap()), [""; 0], "{kernel} {row}");
+        }
+        for row in ["AnonHugePages", "ShmemHugePages", "ShmemPmdMapped", "FileHugePages", "FilePmdMapped"] {
+            let found = only(&with_more(mixed(kernel), row, 2048).unwrap());
+            assert_eq!(found, format!("node.sum {row}: 0 within 0 / 2048, too many"), "{kernel}");
+        }
+    }
+}
+
+#[test]
+fn a_node_that_went_may_have_taken_some_of_a_counter_with_it() {
+    for kernel in KERNELS {
+        // node 2 is possible, and not there
+        let guest = || guest(kernel, "numa", 0, "");
+        let found = |row: &str, kb: u64| facts(&with_more(guest(), row, kb).unwrap());
+        assert_eq!(found("Slab", 900), [""; 0], "{kernel}");
+        let counted_in_huge_pages = kernel == "5.10";
+        let expected: &[&str] = if counted_in_huge_pages { &[] } else { &["node.sum"] };
+        assert_eq!(found("AnonHugePages", 2048), expected, "{kernel}");
+        assert_eq!(found("AnonHugePages", 251 * 2048), ["node.sum"], "{kernel}");
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) const MEMMAP: &str = "/sys/firmware/memmap";
 pub const PARAMETERS: &str = "/sys/module/memory_hotplug/parameters";
 /// ACPI devices; the DIMM slots among them are `PNP0C80:*`.
 pub(crate) const ACPI_DEVICES: &str = "/sys/bus/acpi/devices";
+/// The slot that is listed.
+const FIRST_SLOT: &str = "PNP0C80:00";
 /// Page merging: `run` tells, beside what was written, that an offline is under way (mm/ksm.c:ksm_memory_callback sets
 /// KSM_RUN_OFFLINE, and every notification of an end takes it back).
 pub(crate) const KSM: &str = "/sys/kernel/mm/ksm";
@@ -61,12 +63,12 @@ pub(crate) const NODE_MASKS: [&str; 5] = ["online", "possible", "has_memory", "h
 pub(crate) const PROC_FILES: [&str; 6] =
     ["zoneinfo", "meminfo", "iomem", "pagetypeinfo", "buddyinfo", "vmstat"];
 
-/// Blocks' `valid_zones` must not be read while memory is being added ([`watch`] tells why).
+/// Some files must not be read while memory comes or goes ([`watch`] tells why).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocks {
     /// all attributes
     Full,
-    /// `state` only: safe at any moment
+    /// of blocks `state` only, of nodes no event counters: safe at any moment
     StateOnly,
 }
 
@@ -74,29 +76,38 @@ pub enum Blocks {
 ///
 /// Up to 6.12 (and 6.17 upstream) reading `valid_zones` while its block is being added may oops
 /// (drivers/base/memory.c:valid_zones_show uses `mem->nid`, still -1), so take no full snapshot before the DIMM's
-/// insertion is reported finished.
+/// insertion is reported finished. A node's `vmstat` and `numastat` go through the event counters that each processor
+/// keeps for a zone, and offlining the zone's last page frees them (mm/page_alloc.c:zone_pcp_reset; 5.10 goes through
+/// those of empty zones too): they are read in a quiet guest only.
+///
+/// Of a node `vmstat` is read first and then `numastat`, and /proc/zoneinfo after both: what is judged of counters that
+/// only grow rests on that order.
+///
+/// What is the same in each ACPI slot is listed in the first one: the permissions of their files are of one attribute in
+/// the kernel, and there may be hundreds of slots.
 ///
 /// What a kernel does not have (NUMA, hot-remove, ACPI hotplug) gives no entries, and
 /// [`Snapshot::absent`](super::Snapshot) says so.
 pub fn watch(blocks: Blocks) -> Ask {
-    let block_files: &[&str] = match blocks {
-        Blocks::Full => &BLOCK_FILES,
-        Blocks::StateOnly => &["state"],
+    let (block_files, node_files): (&[&str], &[&str]) = match blocks {
+        Blocks::Full => (&BLOCK_FILES, &["meminfo", "cpulist", "vmstat", "numastat"]),
+        Blocks::StateOnly => (&["state"], &["meminfo", "cpulist"]),
     };
     let sets = vec![
         set(MEMORY, &["auto_online_blocks", "block_size_bytes", "crash_hotplug"], &[], true),
         set(&format!("{MEMORY}/memory*"), block_files, &["node", "firmware_node"], true),
         set(NODE, &NODE_MASKS, &[], true),
-        set(&format!("{NODE}/node*"), &["meminfo", "cpulist"], &["memory"], true),
+        set(&format!("{NODE}/node*"), node_files, &["memory"], true),
         set(&format!("{TIERS}/memory_tier*"), &["nodelist"], &[], false),
         set("/proc", &PROC_FILES, &[], false),
         set("/proc/sys/vm", &VM_SYSCTLS, &[], false),
         set("/proc/sys/kernel", &["tainted"], &[], false),
         set(KSM, &["run"], &[], false),
-        set(&format!("{MEMMAP}/*"), &["start", "end", "type"], &[], false),
+        set(&format!("{MEMMAP}/*"), &["start", "end", "type"], &[], true),
         set(PARAMETERS, &PARAMETER_NAMES, &[], true),
         set(&format!("{ACPI_DEVICES}/PNP0C80:*"), &[], &["physical_node"], false),
-        set(ACPI_HOTPLUG, &["enabled"], &[], false),
+        set(&format!("{ACPI_DEVICES}/{FIRST_SLOT}"), &[], &[], true),
+        set(ACPI_HOTPLUG, &["enabled"], &[], true),
     ];
     Ask::Watch { sets, threads: THREADS.map(String::from).to_vec() }
 }
@@ -115,6 +126,15 @@ mod tests {
         let Ask::Watch { sets, .. } = watch(Blocks::StateOnly) else { panic!("not a watch") };
         let blocks = sets.iter().find(|s| s.dir.ends_with("/memory*")).expect("blocks are watched");
         assert_eq!(blocks.files, ["state"]);
-        assert!(sets.iter().all(|s| !s.files.iter().any(|f| f == "numastat")));
+        let nodes = sets.iter().find(|s| s.dir.ends_with("/node*")).expect("nodes are watched");
+        assert_eq!(nodes.files, ["meminfo", "cpulist"]);
+    }
+
+    #[test]
+    fn counters_that_only_grow_are_read_in_the_order_that_the_facts_want() {
+        let Ask::Watch { sets, .. } = watch(Blocks::Full) else { panic!("not a watch") };
+        let at = |dir: &str| sets.iter().position(|set| set.dir.ends_with(dir)).expect("is watched");
+        assert_eq!(sets[at("/node*")].files[2..], ["vmstat", "numastat"]);
+        assert!(at("/node*") < at("/proc") && sets[at("/proc")].files[0] == "zoneinfo");
     }
 }

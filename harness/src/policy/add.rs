@@ -71,7 +71,7 @@ pub fn add(
         *layout = after;
         return Ok(Added { blocks: Vec::new(), refused, vmemmap_pages: 0, node, new_node: false });
     }
-    let vmemmap_pages = vmemmap_pages(layout, knobs, subject, dimm.size);
+    let vmemmap_pages = vmemmap_pages(layout.block_bytes, knobs, subject, dimm.size);
     let numbers = layout.block_range(dimm.addr, dimm.size);
     for number in numbers.clone() {
         let dimm = Some(name.to_string());
@@ -124,20 +124,21 @@ fn refusal(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm: &Dimm) -> Op
 /// Pages at the beginning of each block that hold its memmap, 0 where the kernel does not do that
 /// (mm/memory_hotplug.c:mhp_supports_memmap_on_memory: 5.14 to 6.7 only for a DIMM of one block, later for
 /// each block of any DIMM; `force` since 6.6).
-pub fn vmemmap_pages(layout: &Layout, knobs: &Knobs, subject: &Subject, dimm_bytes: u64) -> u64 {
+pub fn vmemmap_pages(block_bytes: u64, knobs: &Knobs, subject: &Subject, dimm_bytes: u64) -> u64 {
     if !knobs.has_memmap_on_memory || knobs.memmap_on_memory == MemmapMode::Off {
         return 0;
     }
-    if !subject.version.at_least(6, 8) && dimm_bytes != layout.block_bytes {
+    if !subject.version.at_least(6, 8) && dimm_bytes != block_bytes {
         return 0;
     }
-    let bytes = layout.block_pages() * subject.struct_page_bytes;
+    let block_pages = block_bytes / PAGE_BYTES;
+    let bytes = block_pages * subject.struct_page_bytes;
     let exact = bytes.div_ceil(PAGE_BYTES);
     let forced = knobs.memmap_on_memory == MemmapMode::Force;
     let pages = if forced { exact.next_multiple_of(subject.pageblock_pages) } else { exact };
     let fits = bytes.is_multiple_of(PMD_BYTES)
         && pages.is_multiple_of(subject.pageblock_pages)
-        && pages != layout.block_pages();
+        && pages != block_pages;
     if fits { pages } else { 0 }
 }
 

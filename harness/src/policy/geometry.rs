@@ -83,7 +83,10 @@ fn add_boot_blocks(layout: &mut Layout, start: u64, end: u64) {
 
 /// Bytes of a block in a virtual machine whose memory ends at `end`
 /// (arch/x86/mm/init_64.c:probe_memory_block_size, 5.10 to 7.3).
-fn block_bytes(end: u64) -> u64 {
+///
+/// No parameter of the kernel's changes it (set_memory_block_size_order is for UV systems), and neither does the advice of
+/// the firmware that 6.15 and later take (memory_block_advised_max_size): it is of CXL windows, which these guests lack.
+pub fn block_bytes(end: u64) -> u64 {
     if end < 64 * GIB {
         return 128 * MIB;
     }

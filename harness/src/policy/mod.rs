@@ -39,7 +39,7 @@ mod testing;
 
 pub use add::{Added, AddedBlock, add, vmemmap_pages};
 pub use errno::Errno;
-pub use geometry::{device_memory_base, free_address, guest};
+pub use geometry::{block_bytes, device_memory_base, free_address, guest};
 pub use knobs::{Knobs, MemmapMode, OnlinePolicy};
 pub use layout::{Block, Dimm, EarlyZone, Layout, PAGE_BYTES};
 pub use predict::{Line, PlugSpec, PredictError, predict};

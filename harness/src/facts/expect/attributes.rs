@@ -1,33 +1,11 @@
 //! What a block's directory holds beside its state: the attributes' names and constant values.
 
+use super::modes::check_modes;
 use super::{Scene, expect_eq, join};
 use crate::finding::Finding;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const NAMES: &str = "drivers/base/memory.c:memory_memblk_attrs: every block has the same attributes";
-
-const MODES: &str = "drivers/base/memory.c: DEVICE_ATTR_RW 0644, DEVICE_ATTR_RO 0444, DEVICE_ATTR_WO 0200";
-
-/// Permissions of the files of a block, and of the directory of all blocks. Of others, what there was at boot counts.
-const FILE_MODES: [(&str, &str); 16] = [
-    // mm/memory_hotplug.c: module_param_cb, module_param
-    ("auto_movable_numa_aware", "644"),
-    ("auto_movable_ratio", "644"),
-    ("memmap_on_memory", "444"),
-    ("online_policy", "644"),
-    ("auto_online_blocks", "644"),
-    ("block_size_bytes", "444"),
-    ("hard_offline_page", "200"),
-    ("online", "644"),
-    ("phys_device", "444"),
-    ("phys_index", "444"),
-    ("probe", "200"),
-    ("removable", "444"),
-    ("soft_offline_page", "200"),
-    ("state", "644"),
-    ("uevent", "644"),
-    ("valid_zones", "444"),
-];
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_root(scene, findings);
@@ -116,67 +94,4 @@ fn check_root(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         &scene.now.parameter_modes,
         findings,
     );
-}
-
-fn check_modes(
-    subject: &str,
-    at_boot: Option<&BTreeMap<String, String>>,
-    seen: &BTreeMap<String, String>,
-    findings: &mut Vec<Finding>,
-) {
-    for (name, seen) in seen {
-        let fixed = FILE_MODES.iter().find(|(file, _)| file == name).map(|(_, mode)| *mode);
-        let as_at_boot = at_boot.and_then(|modes| modes.get(name)).map(String::as_str);
-        let expected = fixed.or(as_at_boot).map_or_else(|| "as at boot: no such file".into(), letters);
-        let subject = format!("{subject} {name}");
-        expect_eq(findings, "file.mode", subject.trim_start(), expected, letters(seen), MODES);
-    }
-}
-
-/// `644` as `rw-r--r--`; as it is where it is more than permissions.
-fn letters(mode: &str) -> String {
-    let who =
-        |digit: u32| ["---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx"].get(digit as usize).copied();
-    let digits = mode.chars().map(|c| who(c.to_digit(8)?));
-    digits.collect::<Option<String>>().filter(|text| text.len() == 9).unwrap_or_else(|| mode.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::testing::{KERNELS, guest};
-    use super::super::super::watch::MEMORY;
-
-    const BLOCKS: &str = "32-39=offline 33=Movable 38=Movable 40-47=Movable";
-
-    #[test]
-    fn permissions_of_files() {
-        for kernel in KERNELS {
-            let found = |dir: &str, name: &str, mode: &str| {
-                let listing = format!("{MEMORY}{dir}/.");
-                let mut guest = guest(kernel, "one", 4, BLOCKS);
-                let names = guest.text(&listing);
-                let with_mode = |n: &str| if n == name { format!("{n}={mode}") } else { n.to_string() };
-                let names: Vec<String> = names.split(' ').map(with_mode).collect();
-                guest.put(&listing, Some(&names.join(" ")));
-                guest.found()
-            };
-            assert_eq!(found("/memory33", "state", "644"), [], "{kernel}");
-            let wrong = |dir, name, mode| {
-                let found = found(dir, name, mode);
-                assert_eq!(found.len(), 1, "{kernel} {found:?}");
-                let (fact, subject, expected, seen) = &found[0];
-                format!("{fact} {subject}: {expected} / {seen}")
-            };
-            assert_eq!(wrong("/memory33", "state", "666"), "file.mode memory33 state: rw-r--r-- / rw-rw-rw-");
-            assert_eq!(
-                wrong("/memory33", "uevent", "600"),
-                "file.mode memory33 uevent: rw-r--r-- / rw-------"
-            );
-            assert_eq!(
-                wrong("", "auto_online_blocks", "600"),
-                "file.mode auto_online_blocks: rw-r--r-- / rw-------"
-            );
-            assert_eq!(wrong("", "power", "755"), "file.mode power: as at boot: no such file / rwxr-xr-x");
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! NUMA nodes: masks, links to blocks, per-node totals and the kernel threads that nodes with memory have.
 
 use super::super::watch::HUGE_PAGES;
-use super::{Scene, expect_eq, join, off};
+use super::{Scene, expect_eq, join};
 use crate::finding::Finding;
 use crate::policy::Zone;
 use std::collections::BTreeSet;
@@ -9,11 +9,6 @@ use std::collections::BTreeSet;
 const STATES: &str = "mm/memory_hotplug.c: node_set_state, node_clear_state with the first and the last page";
 const LINKS: &str =
     "drivers/base/node.c:register_memory_blocks_under_node, unregister_memory_block_under_nodes";
-
-/// Pages by which the kernel's own work may move what two files tell that are read one after the other.
-const ONE_AFTER_THE_OTHER: u64 = 256;
-/// The same of free memory, which lists of processors give back at once. Seen: 1143.
-const MOVED: u64 = 4096;
 
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_threads(scene, findings);
@@ -44,43 +39,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     }
     check_names(scene, findings);
     check_tiers(scene, findings);
-    check_sums(scene, findings);
-}
-
-/// Rows of a node's meminfo and of all memory's. Each is a counter of nodes (or zones) and their sum.
-const ROWS: [&str; 11] = [
-    "Active",
-    "Inactive",
-    "Unevictable",
-    "Mlocked",
-    "AnonPages",
-    "Mapped",
-    "Shmem",
-    "KernelStack",
-    "PageTables",
-    "SReclaimable",
-    "SUnreclaim",
-];
-
-/// What the nodes have is, together, what there is; and of each the free memory is that of its zones. In kB.
-fn check_sums(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
-    let rule = "drivers/base/node.c:node_read_meminfo: of this node alone";
-    for (node, facts) in &scene.now.nodes {
-        let zones = || scene.now.zoneinfo.zones.iter().filter(|((n, _), _)| n == node).map(|(_, zone)| zone);
-        let free: Option<u64> = zones().map(|zone| zone.counters.get("free").copied()).sum();
-        let late: u64 = zones().flat_map(|z| z.pagesets.values()).filter_map(|p| p.get("threshold")).sum();
-        if let (Some(free), Some(seen)) = (free, facts.meminfo.get("MemFree")) {
-            let slack = (MOVED + late) * 4;
-            findings.extend(off("node.MemFree", format!("node {node}"), free * 4, *seen, slack, rule));
-        }
-    }
-    let nodes = scene.now.nodes.values();
-    for row in ROWS {
-        let sum: Option<u64> = nodes.clone().map(|facts| facts.meminfo.get(row).copied()).sum();
-        if let (Some(all), Some(sum)) = (scene.now.meminfo.get(row), sum) {
-            findings.extend(off("node.sum", row.to_string(), *all, sum, ONE_AFTER_THE_OTHER * 4, rule));
-        }
-    }
+    super::sums::check(scene, findings);
 }
 
 /// A node's directory holds what those of boot hold.

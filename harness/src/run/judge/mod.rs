@@ -287,17 +287,15 @@ fn model(
     knobs: &Knobs,
     subject: &Subject,
 ) -> Result<(Layout, Layout), JudgeError> {
-    let mut layout = Layout::from_boot(base, dimms, &|_| 0)?;
+    let own_memmap = |dimm: &Dimm| policy::vmemmap_pages(base.block_bytes, knobs, subject, dimm.size);
+    let seen = Layout::from_boot(base, dimms, &own_memmap)?;
+    let mut layout = seen.clone();
     dimms.keys().for_each(|name| policy::apply_unplugged(&mut layout, name));
     let mut by_slot: Vec<_> = dimms.iter().collect();
     by_slot.sort_by_key(|(_, dimm)| dimm.slot);
-    let mut vmemmap = BTreeMap::new();
-    for (name, dimm) in &by_slot {
-        let added = policy::add(&mut layout, knobs, subject, name, (*dimm).clone())?;
-        vmemmap.insert(dimm.addr, added.vmemmap_pages);
+    for (name, dimm) in by_slot {
+        policy::add(&mut layout, knobs, subject, name, dimm.clone())?;
     }
-    let seen = Layout::from_boot(base, dimms, &|dimm| vmemmap.get(&dimm.addr).copied().unwrap_or(0))?;
-    layout.early.clone_from(&seen.early);
     Ok((seen, layout))
 }
 
@@ -338,6 +336,19 @@ mod tests {
             assert_eq!(cpu_nodes(&base, &nodes(&[0, 1]), "numa=off"), nodes(&[0]));
             base.masks.clear();
             assert_eq!(cpu_nodes(&base, &nodes(&[0, 1]), ""), nodes(&[0, 1]));
+        }
+    }
+
+    #[test]
+    fn a_cold_dimm_with_its_own_memory_map_is_no_contradiction() {
+        for (kernel, own) in [("5.10", 0), ("6.1", 512), ("6.12", 512), ("6.18", 512), ("7.3", 512)] {
+            let plugged = guest(kernel, "mom", 1, "32=Movable");
+            let subject = Subject::usual(plugged.version, policy::OnlineType::OnlineMovable);
+            let (knobs, _) = Knobs::boot(&subject, "memory_hotplug.memmap_on_memory=Y").unwrap();
+            let (seen, layout) = model(&plugged.now(), &plugged.layout.dimms, &knobs, &subject).unwrap();
+            assert_eq!(seen.blocks[&32].vmemmap_pages, own, "{kernel}");
+            assert_eq!((&seen.blocks, &seen.early), (&layout.blocks, &layout.early), "{kernel}");
+            assert_eq!(seen.early, plugged.base_layout.early, "{kernel}");
         }
     }
 

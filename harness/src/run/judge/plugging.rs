@@ -118,7 +118,8 @@ impl State {
         let mut findings: Vec<Finding> = osts.iter().flat_map(|(dimm, osts)| inserted(dimm, osts)).collect();
         for name in dimms {
             let Some(dimm) = self.racing.remove(name) else { continue };
-            let vmemmap_pages = policy::vmemmap_pages(&self.layout, &self.knobs, &context.subject, dimm.size);
+            let vmemmap_pages =
+                policy::vmemmap_pages(self.layout.block_bytes, &self.knobs, &context.subject, dimm.size);
             for number in self.layout.block_range(dimm.addr, dimm.size) {
                 let Some(seen) = self.now.blocks.get(&number) else {
                     let rule = "every block of a DIMM that was added exists";

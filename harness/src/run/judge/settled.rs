@@ -3,12 +3,14 @@
 use super::*;
 
 /// Facts that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 10] = [
+const ONE_AFTER_ANOTHER: [&str; 12] = [
     "meminfo.MemAvailable",
     "zone.free_lists",
     "zone.buddies",
     "node.MemFree",
     "node.sum",
+    "node.vmstat",
+    "node.numastat",
     "drift.unaccounted",
     "node.lru",
     "pagetypes.largest",
@@ -259,6 +261,8 @@ mod tests {
         let mut wrong = WrongReadings::default();
         let free = || found(&["zone.free_lists"]);
         let available = || found(&["meminfo.MemAvailable"]);
+        let of_nodes = found(&["node.vmstat", "node.numastat", "node.sum"]);
+        assert_eq!(persistent(&mut WrongReadings::default(), of_nodes), []);
         assert_eq!(persistent(&mut wrong, free()), []);
         assert_eq!(persistent(&mut wrong, [free(), available()].concat()), []);
         assert_eq!(persistent(&mut wrong, [free(), available()].concat()), free());
