@@ -64,29 +64,37 @@ pub(crate) fn open_dir(at: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
 
 /// Names in a directory that was just opened, sorted, without `.` and `..`.
 pub(crate) fn names(dir: impl AsFd) -> Result<Vec<String>, Errno> {
+    Ok(entries(dir)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The same with what each is; a file system may leave that open (`FileType::Unknown`).
+pub(crate) fn entries(dir: impl AsFd) -> Result<Vec<(String, FileType)>, Errno> {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(dir, &mut buffer);
-    let mut names = Vec::new();
+    let mut found = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(String::from_utf8_lossy(name).into_owned());
+            found.push((String::from_utf8_lossy(name).into_owned(), entry.file_type()));
         }
     }
-    names.sort_unstable();
-    Ok(names)
+    found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
 }
 
-/// Adds to the names in a directory the permissions of those that are regular files: `state=644`, in octal.
-pub(crate) fn with_modes(mut names: Vec<String>, dir: impl AsFd) -> Result<Vec<String>, Errno> {
-    for name in &mut names {
-        let stat = rustix::fs::statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            name.push_str(&format!("={:o}", stat.st_mode & 0o7777));
+/// The names, with the permissions of those that are regular files: `state=644`, in octal.
+pub(crate) fn with_modes(entries: Vec<(String, FileType)>, dir: impl AsFd) -> Result<Vec<String>, Errno> {
+    let with_mode = |(mut name, kind): (String, FileType)| {
+        if matches!(kind, FileType::RegularFile | FileType::Unknown) {
+            let stat = rustix::fs::statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                name.push_str(&format!("={:o}", stat.st_mode & 0o7777));
+            }
         }
-    }
-    Ok(names)
+        Ok(name)
+    };
+    entries.into_iter().map(with_mode).collect()
 }
 
 /// One `write(2)` of the whole text; what is written less than whole is a failure.

@@ -1,10 +1,10 @@
 //! Snapshots: reading all that is watched, and telling what differs from the last time.
 
-use crate::files::{Reader, names, open_dir, with_modes};
+use crate::files::{Reader, entries as entries_of, names, open_dir, with_modes};
 use crate::glob;
 use crate::kthreads::KernelThreads;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType};
 use std::collections::BTreeMap;
 use wire::{Delta, State, Value, WatchSet};
 
@@ -92,14 +92,16 @@ fn read_set(set: &WatchSet, dir: BorrowedFd<'_>, reader: &mut Reader, entries: &
     if !set.list && set.links.is_empty() {
         return;
     }
-    let names = match names(dir) {
-        Ok(names) => names,
+    let found = match entries_of(dir) {
+        Ok(found) => found,
         Err(errno) => {
             entries.insert(".".into(), Value::Errno(errno.raw_os_error()));
             return;
         }
     };
-    for name in names.iter().filter(|name| set.links.iter().any(|prefix| name.starts_with(prefix))) {
+    let may_be_link = |kind| matches!(kind, FileType::Symlink | FileType::Unknown);
+    let wanted = |name: &str| set.links.iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in found.iter().filter(|(name, kind)| may_be_link(*kind) && wanted(name)) {
         let target = match rustix::fs::readlinkat(dir, name.as_str(), Vec::new()) {
             Ok(target) => target.to_string_lossy().into_owned(),
             Err(rustix::io::Errno::INVAL) => continue, // not a link
@@ -112,7 +114,7 @@ fn read_set(set: &WatchSet, dir: BorrowedFd<'_>, reader: &mut Reader, entries: &
         entries.insert(format!("->{name}"), Value::Text(last.to_owned()));
     }
     if set.list {
-        let listing = with_modes(names, dir).map(|names| names.join(" "));
+        let listing = with_modes(found, dir).map(|names| names.join(" "));
         entries.insert(".".into(), listing.map_or_else(|e| Value::Errno(e.raw_os_error()), Value::Text));
     }
 }
