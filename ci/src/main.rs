@@ -1,4 +1,4 @@
-//! Chores: `cargo ci setup | test | lint | schema | bench | chaos | mutants | source`. `.ci/run` calls `cargo ci test`.
+//! Chores: `cargo ci setup | test | lint | schema | bench | chaos | mutants`. `.ci/run` calls `cargo ci test`.
 //!
 //! xshell has no time limits: what may hang (guests) is bounded by memhp's own deadlines.
 
@@ -8,7 +8,6 @@ mod lint;
 mod mutants;
 mod schema;
 mod setup;
-mod source;
 mod test;
 
 use anyhow::Result;
@@ -39,8 +38,6 @@ enum Task {
     Chaos(chaos::Args),
     /// build deliberately broken kernels and see whether the corpus notices
     Mutants(mutants::Args),
-    /// build kernels and judge series of patches: exactly what must change changes
-    Source(source::Args),
 }
 
 fn main() -> Result<()> {
@@ -55,7 +52,6 @@ fn main() -> Result<()> {
         Task::Bench(args) => bench::run(&sh, &args),
         Task::Chaos(args) => chaos::run(&sh, &args),
         Task::Mutants(args) => mutants::run(&sh, &args),
-        Task::Source(args) => source::run(&sh, &args),
     }
 }
 

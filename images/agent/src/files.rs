@@ -87,7 +87,12 @@ pub(crate) fn entries(dir: impl AsFd) -> Result<Vec<(String, FileType)>, Errno> 
 pub(crate) fn with_modes(entries: Vec<(String, FileType)>, dir: impl AsFd) -> Result<Vec<String>, Errno> {
     let with_mode = |(mut name, kind): (String, FileType)| {
         if matches!(kind, FileType::RegularFile | FileType::Unknown) {
-            let stat = rustix::fs::statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = match rustix::fs::statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                // it went since the directory was read
+                Err(Errno::NOENT) => return Ok(name),
+                Err(other) => return Err(other),
+            };
             if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
                 name.push_str(&format!("={:o}", stat.st_mode & 0o7777));
             }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 /// `PF_KTHREAD` of include/linux/sched.h, in field 9 of /proc/PID/stat.
 const PF_KTHREAD: u64 = 0x0020_0000;
 
-/// As many forks as no process identifier can come again in: they are given in turn, and there are 32768 at least where
-/// nobody asks for fewer (kernel/pid.c:alloc_pid, idr_alloc_cyclic; include/linux/threads.h, PID_MAX_DEFAULT).
+/// After fewer forks than this no process identifier is given a second time: they are given in turn, and there are 32768 at
+/// least where nobody asks for fewer (kernel/pid.c:alloc_pid, idr_alloc_cyclic; include/linux/threads.h, PID_MAX_DEFAULT).
 const NO_PID_AGAIN: u64 = 16 << 10;
 
 /// The name of a thread that was not given its own yet (kernel/kthread.c:__kthread_create_on_node).

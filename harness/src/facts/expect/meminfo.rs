@@ -125,7 +125,8 @@ fn check_gigabyte_mappings(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 fn check_memmap_pages(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (base, now) = (scene.base.snapshot, scene.now);
     let Some(boot) = base.vm("nr_memmap_boot_pages") else { return };
-    if scene.context.written.contains_key(super::super::watch::OPTIMIZE_VMEMMAP) {
+    let switch = super::super::watch::OPTIMIZE_VMEMMAP;
+    if scene.context.written.contains_key(switch) || base.knobs.get(switch).is_some_and(|on| on != "0") {
         return check_given_away(scene, boot, findings);
     }
     let rule = "mm/sparse-vmemmap.c, mm/sparse.c: memmap_pages_add with every section added and removed";

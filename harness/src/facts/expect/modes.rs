@@ -4,9 +4,9 @@ use super::{Scene, expect_eq};
 use crate::finding::Finding;
 use std::collections::BTreeMap;
 
-const MODES: &str = "drivers/base/memory.c: DEVICE_ATTR_RW 0644, DEVICE_ATTR_RO 0444, DEVICE_ATTR_WO 0200";
+const MODES: &str = "drivers/base/memory.c: DEVICE_ATTR_RW 0644, DEVICE_ATTR_RO 0444, DEVICE_ATTR_WO 0200; of parameters mm/memory_hotplug.c: module_param_cb";
 
-/// Permissions of the files of a block, and of the directory of all blocks. Of others, what there was at boot counts.
+/// Permissions of the files of a block, of the directory of all blocks, and of a module's parameters. Of others, what there was at boot counts.
 const FILE_MODES: [(&str, &str); 16] = [
     // mm/memory_hotplug.c: module_param_cb, module_param
     ("auto_movable_numa_aware", "644"),

@@ -68,7 +68,7 @@ fn slack(row: &str) -> Option<u64> {
         "nr_free_pages" => Some(MOVED),
         // a page that comes or goes counts for a whole pageblock, and a list of pages is of as many pageblocks
         "nr_free_pages_blocks" => None,
-        // huge pages, which the kernel's own work does not make or split from one reading to the next
+        // huge pages, which the kernel (khugepaged) does not make or split in several readings in a row
         _ if row.ends_with("hugepages") || row.ends_with("pmdmapped") => Some(0),
         _ => Some(ONE_AFTER_THE_OTHER),
     }

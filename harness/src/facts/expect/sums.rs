@@ -39,7 +39,7 @@ const ROWS: [&str; 21] = [
     "SUnreclaim",
 ];
 
-/// Rows that move by whole huge pages, and not by the kernel's own work from one reading to the next.
+/// Rows that move by whole huge pages: seldom by the kernel's own work (khugepaged), and not in several readings in a row.
 const HUGE_ROWS: [&str; 5] =
     ["AnonHugePages", "ShmemHugePages", "ShmemPmdMapped", "FileHugePages", "FilePmdMapped"];
 

@@ -72,6 +72,8 @@ fn expected(
         // after one block of several the figure may have been right, and after another one not
         [.., "offline"] if before > *free.then.end() => (quiet && moves.len() == 1).then(anew),
         _ if before > free.now => None,
+        // what was free when a block went may have been less than what is now
+        _ if !computed && !quiet && moves.contains(&"offline") && before > free.now / 4 => None,
         _ if !computed => Some(before..=before),
         [.., "online"] if quiet => Some(anew()),
         _ => None,

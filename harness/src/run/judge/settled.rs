@@ -3,12 +3,13 @@
 use super::*;
 
 /// Facts that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 12] = [
+const ONE_AFTER_ANOTHER: [&str; 13] = [
     "meminfo.MemAvailable",
     "zone.free_lists",
     "zone.buddies",
     "node.MemFree",
     "node.sum",
+    "node.HugePages",
     "node.vmstat",
     "node.numastat",
     "drift.unaccounted",
