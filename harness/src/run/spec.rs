@@ -36,7 +36,7 @@ fn woken(config: Option<&Config>) -> Vec<&'static str> {
 }
 
 /// Command line of a guest that is only asked what it is.
-pub const PROBE: &str = "console=ttyS0 panic=-1 memhp.agent=1";
+pub const PROBE: &str = "console=ttyS0 panic=-1 no_timer_check memhp.agent=1";
 
 /// The kernel command line of a scenario.
 pub fn cmdline(planned: &Planned, scale: f64) -> String {

@@ -180,10 +180,10 @@ impl Machine {
 
     /// Accelerator, processor model, number of processors.
     ///
-    /// A guest that boots is emulated by one thread: a kernel that boots patches its own code (jump labels, static calls),
-    /// and with a thread for each processor a busy host lets one of them keep, now and then, a translation of the
-    /// breakpoint that stood there for a moment: an int3 that the kernel knows nothing of. A boot takes no longer so. What
-    /// comes from a template has all that behind it, and its processors run at the same time.
+    /// A guest that boots is emulated by one thread. With a thread for each processor, one boot in some hundreds ended on a
+    /// busy host with an int3 that the kernel knew nothing of, always where a kernel that boots patches its own code (jump
+    /// labels, static calls): it is taken for a translation of the breakpoint that outlived it, and none came since. A boot
+    /// takes no longer so. What comes from a template has all that behind it, and its processors run at the same time.
     pub fn cpu_args(&self, accel: Accel, boots: bool) -> Vec<String> {
         let cpu = self.cpu.as_deref().unwrap_or_else(|| self.arch.cpu(accel));
         let accel = match accel {

@@ -83,14 +83,14 @@ pub(crate) fn entries(dir: impl AsFd) -> Result<Vec<(String, FileType)>, Errno> 
     Ok(found)
 }
 
-/// The names, with the permissions of those that are regular files: `state=644`, in octal.
+/// The names, with the permissions of those that are regular files: `state=644`, in octal, or `state=gone`.
 pub(crate) fn with_modes(entries: Vec<(String, FileType)>, dir: impl AsFd) -> Result<Vec<String>, Errno> {
     let with_mode = |(mut name, kind): (String, FileType)| {
         if matches!(kind, FileType::RegularFile | FileType::Unknown) {
             let stat = match rustix::fs::statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
-                // it went since the directory was read
-                Err(Errno::NOENT) => return Ok(name),
+                // it went since the directory was read, or is listed and not there: a mode that no file has
+                Err(Errno::NOENT) => return Ok(name + "=gone"),
                 Err(other) => return Err(other),
             };
             if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {

@@ -78,10 +78,12 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 
 fn check_marks(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding>) {
     let mut found = Vec::new();
-    for ((node, name), zone) in &scene.now.zoneinfo.zones {
-        // what a node is plugged with is not computed before something comes online
+    let zones = &scene.now.zoneinfo.zones;
+    for ((node, name), zone) in zones {
+        // a node that came has no watermarks before something comes online
         let came = !scene.base.snapshot.zoneinfo.zones.contains_key(&(*node, name.clone()));
-        if came && zone.managed == 0 && zone.watermarks.values().all(|mark| *mark == 0) {
+        let unused = |z: &ZoneFacts| z.managed == 0 && z.watermarks.values().all(|mark| *mark == 0);
+        if came && zones.iter().filter(|((n, _), _)| n == node).all(|(_, z)| unused(z)) {
             continue;
         }
         let (min, step) = inputs.marks(name, zone.managed);
@@ -265,6 +267,12 @@ mod tests {
             *dma.watermarks.get_mut("min").unwrap() += 1;
             let found = guest.found();
             assert!(found.iter().all(|f| !f.1.contains("node 2")), "{kernel} {found:?}");
+            // and once one of its zones has some, the others must have theirs
+            if guest.version.at_least(6, 12) {
+                let found = guest.zone("Node 2, zone   Normal", "min      ", "1").found();
+                let movable = ("zone.min".to_string(), "node 2 Movable".to_string());
+                assert!(found.iter().any(|f| (&f.0, &f.1) == (&movable.0, &movable.1)), "{kernel} {found:?}");
+            }
         }
     }
 }

@@ -124,6 +124,9 @@ mod tests {
         assert_eq!(admin(8192, free(64 << 10), &["online"]), Some(8192..=8192));
         assert_eq!(admin(0, free(64 << 10), &["online"]), Some(0..=0));
         assert_eq!(admin(1 << 20, free(640 << 10), &["offline"]), Some(8192..=8192));
+        // a case that takes memory may have left less than that for a moment
+        let held = |free_kb| expected((8192, 8192), &free(free_kb), &["offline"], false);
+        assert_eq!([held(20 << 10), held(640 << 10)], [None, Some(8192..=8192)]);
     }
 
     #[test]
