@@ -9,7 +9,7 @@ use crate::vm::{Accel, Qemu, RunDir, RunDirError, Vm};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How guests come up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,9 +194,9 @@ impl Host {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(template.to_path_buf());
     }
 
-    /// See [`Host::uses`].
-    pub(super) fn used(&self) -> BTreeSet<PathBuf> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// See [`Host::uses`]. Held while others are evicted: whoever looks for another one meanwhile waits.
+    pub(super) fn used(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The initramfs with the modules and the programs of a scenario, made once for a run.

@@ -198,8 +198,7 @@ pub fn find(host: &Host, cache: &Path, key: &Key) -> io::Result<Found> {
         keep::used_now(&lock)?;
         return Ok(Found::Whole(Box::new(Saved { template, hello, lock: Some(lock) })));
     }
-    drop(lock);
-    let Some(lock) = keep::lock(&dir, How::Exclusive)? else { return Ok(Found::Busy) };
+    let Some(lock) = keep::exclusive(lock, &dir)? else { return Ok(Found::Busy) };
     make_empty(&dir)?;
     Ok(Found::Nothing(Place { dir, lock: Some(lock) }))
 }

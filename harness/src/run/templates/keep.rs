@@ -42,6 +42,18 @@ pub(super) fn lock(dir: &Path, how: How) -> io::Result<Option<File>> {
     }
 }
 
+/// Who holds the shared lock of the template in `dir` is to make it; `None`: others hold it too. The same file is locked
+/// again: whatever another thread is just starting has inherited the old lock until it executes its program, and would
+/// keep a second file from being locked.
+pub(super) fn exclusive(held: File, dir: &Path) -> io::Result<Option<File>> {
+    match held.try_lock() {
+        Ok(()) if is_of(&held, dir)? => Ok(Some(held)),
+        Ok(()) => lock(dir, How::Exclusive),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
 /// Whoever has made the template in `dir` lets others use it.
 pub(super) fn share(lock: &File, dir: &Path) -> io::Result<()> {
     lock.try_lock_shared()?;
@@ -112,7 +124,7 @@ fn evict_to(base: &Path, spared: &BTreeSet<PathBuf>, limit: impl Fn(u64) -> u64)
             sum -= size;
         }
     }
-    left.iter().try_for_each(|dir| remove_lock(dir))
+    left.iter().filter(|dir| !spared.contains(*dir)).try_for_each(|dir| remove_lock(dir))
 }
 
 /// A lock without a template goes, unless somebody is about to make that.
@@ -179,6 +191,31 @@ mod tests {
         evict_to(base, &BTreeSet::new(), |taken| taken).unwrap();
         assert_eq!(names(base), ["a.lock"]);
         drop(held);
+    }
+
+    #[test]
+    fn a_lock_of_a_template_of_this_run_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        drop(lock(&base.join("a"), How::Shared).unwrap().unwrap());
+        evict_to(base, &BTreeSet::from([base.join("a")]), |taken| taken).unwrap();
+        assert_eq!(names(base), ["a.lock"]);
+    }
+
+    #[test]
+    fn what_inherited_a_shared_lock_keeps_nobody_from_making_the_template() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("a");
+        let held = lock(&dir, How::Shared).unwrap().unwrap();
+        let inherited = held.try_clone().unwrap();
+        let held = exclusive(held, &dir).unwrap().unwrap();
+        assert!(lock(&dir, How::Shared).unwrap().is_none());
+        drop((held, inherited));
+        let [one, other] = [(); 2].map(|()| lock(&dir, How::Shared).unwrap().unwrap());
+        assert!(exclusive(one, &dir).unwrap().is_none(), "another uses it");
+        fs::remove_file(lock_of(&dir)).unwrap();
+        let new = exclusive(other, &dir).unwrap().unwrap();
+        assert!(is_of(&new, &dir).unwrap());
     }
 
     #[test]
