@@ -1,7 +1,6 @@
 //! Operations on the running guest, in the engine's words. Turns every error into what it means for the verdict.
 
 use super::observation::{Device, Outcome};
-use super::scan;
 use super::trouble::{Trouble, channel_trouble, qmp_trouble, timeout, wait_trouble};
 use crate::case::schema;
 use crate::case::units;
@@ -12,15 +11,13 @@ use crate::vm::{
 };
 use regex::Regex;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 use wire::{Answer, Ask, Failure, Job, Snapshot, Value};
 
+mod flags;
 mod programs;
+pub(super) use flags::Flags;
 pub(super) use programs::program;
-
-/// Pages counted with one request.
-const SCAN_PAGES: u64 = 1 << 16;
 
 /// Round trips by which the clocks are related.
 const TRIPS: usize = 4;
@@ -93,31 +90,6 @@ impl Guest {
     pub fn devices(&self) -> Result<Vec<Device>, Trouble> {
         let all = self.vm.memory_devices().map_err(qmp_trouble)?;
         all.into_iter().filter(|d| d.kind == "dimm").map(|d| device(&d)).collect()
-    }
-
-    /// Flag counts of a range of pages.
-    pub fn scan(&self, pfns: Range<u64>, deadline: Deadline) -> Result<BTreeMap<u8, u64>, Trouble> {
-        let mut sum = BTreeMap::new();
-        let mut pfn = pfns.start;
-        while pfn < pfns.end {
-            let count = SCAN_PAGES.min(pfns.end - pfn);
-            match self.ask(Ask::ScanPages { pfn, count }, deadline)? {
-                Answer::Flags(flags) => {
-                    flags.into_iter().for_each(|(bit, n)| *sum.entry(bit).or_insert(0) += n)
-                }
-                other => return Err(odd("page flags", &other)),
-            }
-            pfn += count;
-        }
-        Ok(sum)
-    }
-
-    /// How many of the pages that the agent has just touched are on an LRU list.
-    pub fn fresh_on_lru(&self, deadline: Deadline) -> Result<u64, Trouble> {
-        match self.ask(Ask::FreshPages, deadline)? {
-            Answer::Flags(flags) => Ok(scan::on_lru(&flags)),
-            other => Err(odd("flags of fresh pages", &other)),
-        }
     }
 
     /// Plugs; QEMU's refusal is an answer.

@@ -194,10 +194,9 @@ impl Agent {
             Ask::Processes => Ok(Reply::Now(Answer::Processes(processes::all(&mut self.reader)?))),
             Ask::Process { job } => self.jobs.program(job)?.pid().map(|pid| Reply::Now(Answer::Process(pid))),
             Ask::Cgroup { name, limits } => files::cgroup(&name, &limits).map(done),
-            Ask::ScanPages { pfn, count } => {
-                self.later(id, move || pageflags::count(pfn, count).map(Answer::Flags))
+            Ask::CountFlags { ranges, fresh } => {
+                self.later(id, move || count_flags(&ranges, fresh).map(Answer::Flags))
             }
-            Ask::FreshPages => self.later(id, || fresh::flags().map(Answer::Flags)),
             Ask::Module { path, params } => {
                 self.later(id, move || files::load_module(&path, &params).map(|()| Answer::Done))
             }
@@ -261,6 +260,15 @@ impl Agent {
 
 fn decode(base64: &str) -> Result<Vec<u8>, Failure> {
     wire::base64::decode(base64).ok_or_else(|| refused("not base64"))
+}
+
+fn count_flags(ranges: &[(u64, u64)], fresh: bool) -> Result<Vec<BTreeMap<u8, u64>>, Failure> {
+    let mut all: Vec<_> =
+        ranges.iter().map(|&(pfn, count)| pageflags::count(pfn, count)).collect::<Result<_, _>>()?;
+    if fresh {
+        all.push(fresh::flags()?);
+    }
+    Ok(all)
 }
 
 /// An errno is an answer; a write that was cut short is not, and fails the whole request.

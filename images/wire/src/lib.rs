@@ -21,7 +21,7 @@ pub use job::*;
 pub use message::*;
 
 /// Version of this protocol; [`Hello`] carries it, and a harness refuses another one.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// The word that must stand on the guest's command line: the agent refuses to run as PID 1 without it.
 pub const MARKER: &str = "memhp.agent=1";

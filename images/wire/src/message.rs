@@ -108,15 +108,13 @@ pub enum Ask {
     },
     /// Reads all that is watched; the answer holds only what differs from the last snapshot.
     Snapshot,
-    /// Counts the flags of /proc/kpageflags over a range of page frames.
-    ScanPages {
-        /// first page frame number
-        pfn: u64,
-        /// number of pages
-        count: u64,
+    /// Counts the flags of /proc/kpageflags, one range after the other.
+    CountFlags {
+        /// first page frame number, and number of pages
+        ranges: Vec<(u64, u64)>,
+        /// take [`FRESH_PAGES`] pages of the agent's own afterwards, touch them, and count theirs as a last range
+        fresh: bool,
     },
-    /// Takes pages of the agent's own, touches them and counts their flags: [`Answer::Flags`] of [`FRESH_PAGES`] pages.
-    FreshPages,
     /// Stores part of a file (base64), creating it and its directories at offset 0.
     Put {
         /// absolute path
@@ -192,7 +190,7 @@ pub enum Ask {
     },
 }
 
-/// Pages that [`Ask::FreshPages`] looks at, a few at a time.
+/// Fresh pages that [`Ask::CountFlags`] looks at, a few at a time.
 pub const FRESH_PAGES: u64 = 32;
 
 /// Stands for an errno where write(2) took less than it was given: no errno is as large.
@@ -256,8 +254,9 @@ pub enum Answer {
     Done,
     /// to [`Ask::Snapshot`]
     Snapshot(Delta),
-    /// to [`Ask::ScanPages`]: pages that carry each flag, by bit number (KPF_*); pages with no flag count as 255
-    Flags(BTreeMap<u8, u64>),
+    /// to [`Ask::CountFlags`]: pages of each range that carry each flag, by bit number (KPF_*); pages with no flag count
+    /// as 255
+    Flags(Vec<BTreeMap<u8, u64>>),
     /// to [`Ask::Verify`]
     Verified {
         /// pages looked at

@@ -19,7 +19,7 @@ const SELF_HOSTED: u8 = 37;
 /// No flag at all ([`wire::Answer::Flags`]).
 const NO_FLAGS: u8 = 255;
 
-/// Judges the flags of all pages of block `number` (what [`wire::Ask::ScanPages`] counts over exactly the block), of
+/// Judges the flags of all pages of block `number` (what [`wire::Ask::CountFlags`] counts over exactly the block), of
 /// which `poisoned` were poisoned on purpose.
 ///
 /// Online: every page has a struct page and no other is poisoned; in a block of a DIMM only the block's own memmap is

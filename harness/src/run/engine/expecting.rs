@@ -57,10 +57,10 @@ impl Engine<'_> {
 
     /// Proof by page flags; without it the case shows nothing.
     pub(super) fn expect_pinned(&mut self, selection: &str, deadline: Deadline) -> Result<(), Trouble> {
-        for block in self.blocks(selection, Order::AsGiven)? {
-            if scan::unmovable(&self.guest.scan(self.judge.pfns(block), deadline)?) > 0 {
-                return Ok(());
-            }
+        let blocks = self.blocks(selection, Order::AsGiven)?;
+        let ranges: Vec<_> = blocks.into_iter().map(|block| self.judge.pfns(block)).collect();
+        if self.guest.scan(&ranges, deadline)?.iter().any(|flags| scan::unmovable(flags) > 0) {
+            return Ok(());
         }
         Err(Trouble::Error(format!("no unmovable page lies in {selection}: the case shows nothing")))
     }

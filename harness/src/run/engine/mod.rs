@@ -10,7 +10,7 @@ mod udevd;
 mod writing;
 
 use super::errno;
-use super::guest::Guest;
+use super::guest::{Flags, Guest};
 use super::judge::Judge;
 use super::observation::*;
 use super::scan;
@@ -282,32 +282,27 @@ impl<'a> Engine<'a> {
             }
         }
         let devices = self.guest.devices()?;
-        let pages = self.scan(&snapshot, deadline)?;
-        let fresh_on_lru = self.guest.page_flags.then(|| self.guest.fresh_on_lru(deadline)).transpose()?;
+        let (pages, fresh_on_lru) = self.scan(&snapshot, deadline)?;
         Ok(Settled { snapshot, uevents, uevents_lost, devices, pages, fresh_on_lru })
     }
 
-    /// Counts page flags of the hot blocks whose state or zone changed since they were last counted.
+    /// Counts page flags of the hot blocks whose state or zone changed since they were last counted, and of fresh pages.
     fn scan(
         &mut self,
         snapshot: &wire::Snapshot,
         deadline: Deadline,
-    ) -> Result<BTreeMap<u32, BTreeMap<u8, u64>>, Trouble> {
-        let mut pages = BTreeMap::new();
+    ) -> Result<(BTreeMap<u32, Flags>, Option<u64>), Trouble> {
         if !self.guest.page_flags {
-            return Ok(pages);
+            return Ok((BTreeMap::new(), None));
         }
-        for (block, key) in scan::changed_blocks(snapshot) {
-            if !self.judge.is_hot(block) || self.scanned.get(&block) == Some(&key) {
-                continue;
-            }
-            if pages.len() < scan::MOST_AT_ONCE {
-                let flags = self.guest.scan(self.judge.pfns(block), deadline)?;
-                pages.insert(block, flags);
-                self.scanned.insert(block, key);
-            }
-        }
-        Ok(pages)
+        let mut changed = scan::changed_blocks(snapshot);
+        changed.retain(|(block, key)| self.judge.is_hot(*block) && self.scanned.get(block) != Some(key));
+        changed.truncate(scan::MOST_AT_ONCE);
+        let ranges: Vec<_> = changed.iter().map(|(block, _)| self.judge.pfns(*block)).collect();
+        let (flags, fresh_on_lru) = self.guest.scan_and_fresh_on_lru(&ranges, deadline)?;
+        let pages = changed.iter().map(|(block, _)| *block).zip(flags).collect();
+        self.scanned.extend(changed);
+        Ok((pages, Some(fresh_on_lru)))
     }
 
     /// A passed deadline is a finding if the guest still answers, and a hang if it does not. `blocks`: those that were to
@@ -342,8 +337,8 @@ impl<'a> Engine<'a> {
             let pfns = self.judge.pfns(*block);
             stuck.zones.extend(self.judge.zone(*block).map(|zone| zone.name().to_string()));
             stuck.pages += pfns.end - pfns.start;
-            let flags = self.guest.scan(pfns, deadline)?;
-            flags.into_iter().for_each(|(bit, n)| *stuck.flags.entry(bit).or_default() += n);
+            let flags = self.guest.scan(&[pfns], deadline)?;
+            flags.into_iter().flatten().for_each(|(bit, n)| *stuck.flags.entry(bit).or_default() += n);
         }
         Ok(stuck)
     }
