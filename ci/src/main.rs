@@ -1,13 +1,15 @@
-//! Chores: `cargo ci setup | test | lint | schema | bench | chaos | mutants`. `.ci/run` calls `cargo ci test`.
+//! Chores: `cargo ci setup | test | lint | schema | bench | chaos | mutants | source | history`. `.ci/run` calls `cargo ci test`.
 //!
 //! xshell has no time limits: what may hang (guests) is bounded by memhp's own deadlines.
 
 mod bench;
 mod chaos;
+mod history;
 mod lint;
 mod mutants;
 mod schema;
 mod setup;
+mod source;
 mod test;
 
 use anyhow::Result;
@@ -38,6 +40,10 @@ enum Task {
     Chaos(chaos::Args),
     /// build deliberately broken kernels and see whether the corpus notices
     Mutants(mutants::Args),
+    /// build kernels and judge series of patches: exactly what must change changes
+    Source(source::Args),
+    /// bisect histories with a known first bad commit
+    History(history::Args),
 }
 
 fn main() -> Result<()> {
@@ -52,6 +58,8 @@ fn main() -> Result<()> {
         Task::Bench(args) => bench::run(&sh, &args),
         Task::Chaos(args) => chaos::run(&sh, &args),
         Task::Mutants(args) => mutants::run(&sh, &args),
+        Task::Source(args) => source::run(&sh, &args),
+        Task::History(args) => history::run(&sh, &args),
     }
 }
 

@@ -102,6 +102,13 @@ fn load(sh: &Shell, names: &[String]) -> Result<Vec<(String, Mutant)>> {
     Ok(mutants)
 }
 
+/// The source that mutants are made of, without any of them.
+pub(crate) fn pristine_source(sh: &Shell) -> Result<PathBuf> {
+    let work = Work { sh, dir: cache_dir()?.join("mutants"), root: sh.current_dir() };
+    work.source()?;
+    Ok(work.tree())
+}
+
 fn cache_dir() -> Result<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));

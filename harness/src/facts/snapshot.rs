@@ -4,6 +4,7 @@ use super::error::{FactError, Line};
 use super::parse_blocks::{self, BlockFacts, NodeFacts};
 use super::parse_pagetypes::{self, PageTypes};
 use super::parse_proc::{self, Region};
+use super::parse_threads;
 use super::parse_zoneinfo::{self, ZoneInfo};
 use super::raw::Raw;
 use super::source::{Source, single};
@@ -64,6 +65,10 @@ pub struct Snapshot {
     pub acpi: BTreeMap<String, BTreeSet<u32>>,
     /// names of the watched kernel threads
     pub threads: BTreeSet<String>,
+    /// those of them that sleep and cannot be interrupted (state D of /proc/PID/stat)
+    pub blocked: BTreeSet<String>,
+    /// where they may run, by name; not in old logs
+    pub affinity: BTreeMap<String, BTreeSet<u32>>,
     /// paths that were asked for and are not there: what this kernel was built without
     pub absent: BTreeSet<String>,
 }
@@ -85,6 +90,7 @@ impl Snapshot {
         }
         let zoneinfo = parse_zoneinfo::parse("/proc/zoneinfo", s.required("/proc/zoneinfo")?)?;
         let meminfo = parse_proc::meminfo("/proc/meminfo", s.required("/proc/meminfo")?)?;
+        let threads = parse_threads::parse(s.threads())?;
         let mut snapshot = Self {
             block_bytes,
             parameter_modes: s.modes(PARAMETERS),
@@ -104,7 +110,9 @@ impl Snapshot {
             memmap: memmap(s)?,
             knobs: knobs(s)?,
             acpi: acpi(s)?,
-            threads: s.threads().iter().cloned().collect(),
+            threads: threads.names,
+            blocked: threads.blocked,
+            affinity: threads.affinity,
             absent: BTreeSet::new(),
         };
         snapshot.absent = source.absent;

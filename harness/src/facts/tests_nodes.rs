@@ -48,6 +48,21 @@ fn threads_of_nodes_with_memory() {
             raw.apply(&wire::Snapshot { changed: Default::default(), gone: vec![], threads });
             only(&Guest { raw, ..guest })
         };
+        let guest = guest_two_nodes(kernel);
+        let told = |name: &String| if name == "kswapd2" { format!("{name}=D") } else { name.clone() };
+        let threads = guest.raw.threads().iter().map(told).collect();
+        let mut raw = guest.raw.clone();
+        raw.apply(&wire::Snapshot { changed: Default::default(), gone: vec![], threads });
+        assert_eq!(only(&Guest { raw, ..guest }), "threads.state kswapd2: not D / D");
+        let guest = guest_two_nodes(kernel);
+        let told = |name: &String| if name == "kswapd1" { format!("{name}@0") } else { name.clone() };
+        let threads = guest.raw.threads().iter().map(told).collect();
+        let mut raw = guest.raw.clone();
+        raw.apply(&wire::Snapshot { changed: Default::default(), gone: vec![], threads });
+        let mut guest = Guest { raw, ..guest };
+        assert_eq!(only(&guest), "threads.cpus kswapd1: 1 / 0");
+        guest.written.insert("/sys/devices/system/cpu/cpu1/online".into(), "1".into());
+        assert_eq!(facts(&guest), [""; 0], "where it began is not known");
         let all = "kcompactd0 kcompactd1 kcompactd2 kswapd0 kswapd1 kswapd2";
         assert_eq!(
             without("kswapd2"),

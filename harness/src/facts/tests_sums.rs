@@ -141,3 +141,27 @@ fn struct_pages_that_huge_pages_gave_away() {
         assert_eq!(guest(1, "0"), [wrong], "{kernel}");
     }
 }
+
+#[test]
+fn free_pages_of_all_memory_are_those_of_the_zones() {
+    for kernel in KERNELS {
+        let free = |guest: &Guest| guest.now().vm("nr_free_pages").unwrap();
+        let zones = |guest: &Guest| -> u64 {
+            let zones = guest.now().zoneinfo.zones;
+            zones.values().map(|zone| zone.counters["free"]).sum()
+        };
+        let with = |pages: u64| {
+            let guest = mixed(kernel);
+            let from = format!("nr_free_pages {}\n", free(&guest));
+            guest.edit("/proc/vmstat", &from, &format!("nr_free_pages {pages}\n"))
+        };
+        let sum = zones(&mixed(kernel));
+        assert_eq!(facts(&with(sum + 256)), [""; 0], "{kernel}");
+        let found = only(&with(sum - 257));
+        assert_eq!(
+            found,
+            format!("vmstat.nr_free_pages : {sum} within 256 / {}, too few", sum - 257),
+            "{kernel}"
+        );
+    }
+}

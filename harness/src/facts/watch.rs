@@ -31,11 +31,13 @@ pub(crate) const HUGE_PAGES: &str = "khugepaged";
 /// formula of min_free_kbytes counts.
 pub const THREADS: [&str; 3] = ["kswapd", "kcompactd", HUGE_PAGES];
 
+/// Switches of the processors.
+pub(crate) const CPUS: &str = "/sys/devices/system/cpu/";
 /// Names of the parameters in [`PARAMETERS`].
 pub(crate) const PARAMETER_NAMES: [&str; 4] =
     ["memmap_on_memory", "online_policy", "auto_movable_ratio", "auto_movable_numa_aware"];
 /// Sysctls in /proc/sys/vm that go into a formula which is judged.
-pub(crate) const VM_SYSCTLS: [&str; 10] = [
+pub(crate) const VM_SYSCTLS: [&str; 12] = [
     "min_free_kbytes",
     "user_reserve_kbytes",
     "admin_reserve_kbytes",
@@ -46,6 +48,8 @@ pub(crate) const VM_SYSCTLS: [&str; 10] = [
     "overcommit_ratio",
     "overcommit_kbytes",
     "hugetlb_optimize_vmemmap",
+    "dirty_ratio",
+    "dirty_background_ratio",
 ];
 /// A share of the memory that was free when a block last came online.
 pub const USER_RESERVE: &str = "/proc/sys/vm/user_reserve_kbytes";

@@ -51,8 +51,8 @@ pub use state::{
 pub use subject::Subject;
 pub use types::{BlockState, OnlineType, Zone};
 pub use uevents::{
-    Event, Expected, brought_back, check_all_uevents, check_uevents, expect_contested, expect_plug,
-    expect_refusal, expect_unplug, expect_write,
+    Event, Expected, brought_back, check_all_uevents, check_environments, check_uevents, expect_contested,
+    expect_plug, expect_refusal, expect_unplug, expect_write,
 };
 pub use unplug::{
     Ending, UnplugPermitted, apply_rollback, apply_unplugged, refusal_for_a_reason_of_the_case, rollback,

@@ -55,6 +55,21 @@ impl Event {
     }
 }
 
+/// Of events of blocks and nodes, those that tell udev's rules anything but their subsystem.
+pub fn check_environments(uevents: &[wire::Uevent]) -> Vec<Finding> {
+    let rule = "lib/kobject_uevent.c:kobject_uevent_env: SUBSYSTEM of the device's bus; drivers/base/memory.c and node.c add nothing";
+    let of_block_or_node = uevents.iter().filter_map(|uevent| Some((uevent, Event::of(uevent)?)));
+    let wrong = of_block_or_node.filter_map(|(uevent, event)| {
+        let subsystem = if event.devpath.starts_with(MEMORY) { "memory" } else { "node" };
+        let expected = format!("SUBSYSTEM={subsystem}");
+        let seen: Vec<String> = uevent.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let seen = seen.join(" ");
+        (seen != expected)
+            .then(|| Finding::new("uevent.environment", event.to_string(), expected, seen, rule))
+    });
+    wrong.collect()
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.action, self.devpath)

@@ -168,6 +168,8 @@ pub enum HoldKind {
     Pipe,
     /// private anonymous memory in transparent huge pages: movable
     Thp,
+    /// private anonymous memory in folios of whatever sizes the kernel may use for it: movable
+    Large,
     /// pages of hugetlbfs (2 MiB), taken from the kernel's pool, which is made larger for them
     Hugetlb,
     /// pages of hugetlbfs (2 MiB) that are promised out of the kernel's pool, and taken when they are looked at

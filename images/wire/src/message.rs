@@ -338,7 +338,8 @@ pub struct Snapshot {
     pub changed: BTreeMap<String, BTreeMap<String, Value>>,
     /// directories of the last snapshot that no longer exist
     pub gone: Vec<String>,
-    /// names of the watched kernel threads, sorted; always complete
+    /// the watched kernel threads, sorted, with the processors that they may run on (`kswapd0@0-1`), as `kswapd0=D@0-1`
+    /// where one is in that state; always complete
     pub threads: Vec<String>,
 }
 

@@ -45,6 +45,8 @@ pub enum HoldKind {
     Pipe,
     /// private anonymous memory in transparent huge pages
     Huge,
+    /// private anonymous memory in folios of whatever sizes are switched on (hugepages-*kB/enabled, 6.8 and later)
+    Large,
     /// pages of hugetlbfs, which the kernel makes for it
     Hugetlb,
     /// pages that hugetlbfs promises out of its pool (/proc/sys/vm/nr_hugepages) and that are taken at the end only

@@ -11,6 +11,7 @@
 mod attributes;
 mod blocks;
 mod counters;
+mod dirty;
 mod iomem;
 mod knobs;
 mod lists;
@@ -91,6 +92,7 @@ pub fn check_consistency(
     zones::check(&scene, &mut findings);
     watermarks::check(&scene, &mut findings);
     reserves::check(&scene, &mut findings);
+    dirty::check(&scene, &mut findings);
     lists::check(&scene, &mut findings);
     counters::check(&scene, &mut findings);
     nodes::check(&scene, &mut findings);

@@ -1,6 +1,6 @@
 //! NUMA nodes: masks, links to blocks, per-node totals and the kernel threads that nodes with memory have.
 
-use super::super::watch::HUGE_PAGES;
+use super::super::watch::{CPUS, HUGE_PAGES};
 use super::{Scene, expect_eq, join};
 use crate::finding::Finding;
 use crate::policy::Zone;
@@ -94,6 +94,28 @@ fn check_threads(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     expected.extend(scene.now.threads.get(HUGE_PAGES).cloned());
     let rule = "mm/memory_hotplug.c:online_pages, offline_pages: kswapd_run, kswapd_stop, kcompactd_run, kcompactd_stop";
     expect_eq(findings, "threads", "", join(&expected), join(&scene.now.threads), rule);
+    let rule = "mm/vmscan.c:kswapd_run, mm/compaction.c:kcompactd_run: kthread_run wakes the thread that it makes, and it \
+                waits for work TASK_INTERRUPTIBLE";
+    for thread in scene.now.blocked.iter().filter(|thread| *thread != HUGE_PAGES) {
+        findings.push(Finding::new("threads.state", thread, "not D", "D", rule));
+    }
+    check_affinity(scene, findings);
+}
+
+/// A thread of a node with processors runs on these. It is told so where it begins: not judged where processors are switched.
+fn check_affinity(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    if scene.context.written.keys().any(|path| path.starts_with(CPUS)) {
+        return;
+    }
+    let rule = "mm/vmscan.c:kswapd, mm/compaction.c:kcompactd: cpumask_of_node; since 6.14 kernel/kthread.c:kthread_affine_node";
+    for (node, facts) in &scene.now.nodes {
+        let Some(cpus) = facts.cpus.as_ref().filter(|cpus| !cpus.is_empty()) else { continue };
+        for thread in [format!("kswapd{node}"), format!("kcompactd{node}")] {
+            if let Some(seen) = scene.now.affinity.get(&thread) {
+                expect_eq(findings, "threads.cpus", &thread, join(cpus), join(seen), rule);
+            }
+        }
+    }
 }
 
 fn check_masks(scene: &Scene<'_>, findings: &mut Vec<Finding>) {

@@ -9,11 +9,14 @@ const AVAILABLE: &str = "mm/show_mem.c:si_mem_available, mm/page_alloc.c:calcula
 const THRESHOLD: &str = "mm/vmstat.c:refresh_zone_stat_thresholds, calculate_normal_threshold";
 const FREE_LISTS: &str = "mm/page_alloc.c:account_freepages: nr_free_pages counts what is on the free lists";
 
+const ALL_FREE: &str =
+    "mm/vmstat.c: what goes to a zone's counter, or comes from it, goes to all memory's too";
+
 const BUDDIES: &str =
     "mm/page_alloc.c:__add_to_free_list, __del_page_from_free_list: nr_free counts what is on a list";
 
 /// Pages by which the kernel's own work may move what is read twice within one file.
-const AT_ONCE: u64 = 64;
+pub(super) const AT_ONCE: u64 = 64;
 /// The same for two files that are read one after the other.
 const ONE_AFTER_THE_OTHER: u64 = 256;
 /// mm/vmstat.c: no threshold is higher.
@@ -22,6 +25,7 @@ const HIGHEST: u64 = 125;
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_available(scene, findings);
     check_thresholds(scene, findings);
+    check_all_free(scene, findings);
     check_free_lists(scene, findings);
 }
 
@@ -41,18 +45,12 @@ fn check_available(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     ) else {
         return;
     };
-    let zones = scene.now.zoneinfo.zones.iter();
-    let reserved: Option<Vec<u64>> = zones.map(|((_, name), zone)| reserved(scene, name, zone)).collect();
-    let Some(reserved) = reserved else { return };
+    let Some(reserved) = all_reserved(scene) else { return };
     let low: u64 = scene.now.zoneinfo.zones.values().filter_map(|z| z.watermarks.get("low")).sum();
     let usable = |pages: u64| pages - (pages / 2).min(low);
-    let expected =
-        (free + usable(active + inactive) + usable(reclaimable)).saturating_sub(reserved.iter().sum());
-    // wrong watermarks or protections are findings of their own
-    let inputs_wrong = findings.iter().any(|f| ["zone.protection", "zone.high"].contains(&f.fact.as_str()));
-    let pageblock = scene.now.pagetypes.as_ref().map_or(512, |p| p.pageblock_pages);
-    let boosted = boosted(expected.saturating_sub(seen), pageblock, most_boost(scene, pageblock));
-    if seen.abs_diff(expected) > AT_ONCE && !boosted && !inputs_wrong {
+    let expected = (free + usable(active + inactive) + usable(reclaimable)).saturating_sub(reserved);
+    let wrong = seen.abs_diff(expected) > AT_ONCE && !boosted(scene, expected.saturating_sub(seen));
+    if wrong && !inputs_wrong(findings) {
         let expected = format!("{} within {}", expected * 4, AT_ONCE * 4);
         findings.push(Finding::new("meminfo.MemAvailable", "", expected, seen * 4, AVAILABLE));
     }
@@ -67,10 +65,26 @@ fn most_boost(scene: &Scene<'_>, pageblock: u64) -> u64 {
     zones.map(|z| (mark(z, "high").saturating_sub(mark(z, "boost")) * factor / 10000).max(pageblock)).sum()
 }
 
-/// Is so much missing by boosts? They come in pageblocks.
-fn boosted(missing: u64, pageblock: u64, most: u64) -> bool {
+/// Wrong watermarks or protections are findings of their own, and so is what is computed with them.
+pub(super) fn inputs_wrong(findings: &[Finding]) -> bool {
+    findings.iter().any(|f| ["zone.protection", "zone.high"].contains(&f.fact.as_str()))
+}
+
+/// Are so many pages missing by boosts?
+pub(super) fn boosted(scene: &Scene<'_>, missing: u64) -> bool {
+    let pageblock = scene.now.pagetypes.as_ref().map_or(512, |p| p.pageblock_pages);
+    are_boosts(missing, pageblock, most_boost(scene, pageblock))
+}
+
+/// They come in pageblocks.
+fn are_boosts(missing: u64, pageblock: u64, most: u64) -> bool {
     let blocks = (missing + AT_ONCE) / pageblock;
     blocks > 0 && missing.abs_diff(blocks * pageblock) <= AT_ONCE && blocks * pageblock <= most
+}
+
+/// Pages that the kernel keeps of all zones (totalreserve_pages); `None` where the boosts are not shown.
+pub(super) fn all_reserved(scene: &Scene<'_>) -> Option<u64> {
+    scene.now.zoneinfo.zones.iter().map(|((_, name), zone)| reserved(scene, name, zone)).sum()
 }
 
 /// What `zone` adds to the total: its largest protection and its high watermark, but no more than it has.
@@ -109,14 +123,33 @@ fn threshold(managed: u64, cpus: u64) -> u64 {
     (2 * digits(cpus) * (1 + digits(managed >> 15))).min(HIGHEST)
 }
 
+fn free(zone: &ZoneFacts) -> u64 {
+    zone.counters.get("free").copied().unwrap_or(0)
+}
+
+/// Free pages of all zones, each by its own counter.
+fn all_free(scene: &Scene<'_>) -> u64 {
+    scene.now.zoneinfo.zones.values().map(free).sum()
+}
+
+/// All memory's counter of free pages is the sum of the zones', unless one of these is found wrong by itself.
+fn check_all_free(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    if findings.iter().any(|f| ["zone.free", "zone.lost"].contains(&f.fact.as_str())) {
+        return;
+    }
+    if let Some(seen) = scene.now.vm("nr_free_pages") {
+        let (fact, sum) = ("vmstat.nr_free_pages", all_free(scene));
+        findings.extend(off(fact, String::new(), sum, seen, ONE_AFTER_THE_OTHER, ALL_FREE));
+    }
+}
+
 /// The free lists of a zone hold what the zone counts as free.
 ///
 /// /proc/pagetypeinfo is read between /proc/zoneinfo and /proc/vmstat; by how much all free memory moved from the one to
 /// the other tells how quiet the guest is.
 fn check_free_lists(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let (Some(types), Some(then)) = (&scene.now.pagetypes, scene.now.vm("nr_free_pages")) else { return };
-    let free = |zone: &ZoneFacts| zone.counters.get("free").copied().unwrap_or(0);
-    let all: u64 = scene.now.zoneinfo.zones.values().map(free).sum();
+    let all = all_free(scene);
     for ((node, name), zone) in &scene.now.zoneinfo.zones {
         let Some(lists) = types.free.get(&(*node, name.clone())) else { continue };
         if lists.values().any(|l| l.at_least) {
@@ -143,7 +176,7 @@ fn check_free_lists(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::{KERNELS, guest};
-    use super::{boosted, threshold};
+    use super::{are_boosts, threshold};
 
     #[test]
     fn thresholds() {
@@ -156,9 +189,9 @@ mod tests {
 
     #[test]
     fn boosts_come_in_pageblocks() {
-        assert!(boosted(512, 512, 512) && boosted(480, 512, 512) && boosted(1040, 512, 1024));
-        assert!(!boosted(0, 512, 512) && !boosted(300, 512, 512) && !boosted(600, 512, 2048));
-        assert!(!boosted(1024, 512, 1023));
+        assert!(are_boosts(512, 512, 512) && are_boosts(480, 512, 512) && are_boosts(1040, 512, 1024));
+        assert!(!are_boosts(0, 512, 512) && !are_boosts(300, 512, 512) && !are_boosts(600, 512, 2048));
+        assert!(!are_boosts(1024, 512, 1023));
     }
 
     #[test]

@@ -176,3 +176,27 @@ fn only_blocks_and_nodes() {
         assert_eq!(of(other), None);
     }
 }
+
+#[test]
+fn an_event_names_its_subsystem_and_nothing_else() {
+    let found = |devpath: &str, env: &[(&str, &str)]| {
+        let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let (action, devpath) = ("add".to_string(), devpath.to_string());
+        let found =
+            check_environments(&[wire::Uevent { t_ns: 0, seqnum: 1, action, devpath, env, skipped: 0 }]);
+        found.into_iter().map(|f| format!("{} {} / {}", f.subject, f.expected, f.seen)).collect::<Vec<_>>()
+    };
+    let (block, node) = ("/devices/system/memory/memory32", "/devices/system/node/node1");
+    let none = [""; 0];
+    assert_eq!(found(block, &[("SUBSYSTEM", "memory")]), none);
+    assert_eq!(found(node, &[("SUBSYSTEM", "node")]), none);
+    assert_eq!(found("/devices/system/cpu/cpu1", &[("SUBSYSTEM", "x")]), none);
+    assert_eq!(found(block, &[("SUBSYSTEM", "node"), ("SYNTH_UUID", "0")]), none);
+    let about = format!("add@{block} SUBSYSTEM=memory / ");
+    assert_eq!(found(block, &[("SUBSYSTEM", "node")]), [format!("{about}SUBSYSTEM=node")]);
+    assert_eq!(
+        found(block, &[("SUBSYSTEM", "memory"), ("X", "1")]),
+        [format!("{about}SUBSYSTEM=memory X=1")]
+    );
+    assert_eq!(found(node, &[]), [format!("add@{node} SUBSYSTEM=node / ")]);
+}

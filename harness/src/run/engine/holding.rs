@@ -172,6 +172,7 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::PageTables => wire::HoldKind::PageTables,
         schema::HoldKind::Pipe => wire::HoldKind::Pipe,
         schema::HoldKind::Huge => wire::HoldKind::Thp,
+        schema::HoldKind::Large => wire::HoldKind::Large,
         schema::HoldKind::Hugetlb => wire::HoldKind::Hugetlb,
         schema::HoldKind::Spliced => wire::HoldKind::Spliced,
         schema::HoldKind::Registered => wire::HoldKind::Registered,

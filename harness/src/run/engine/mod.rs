@@ -72,6 +72,8 @@ pub struct Engine<'a> {
     /// what the console said before the guest was saved, as far as no expectation is past it
     said_before: Vec<String>,
     scanned: BTreeMap<u32, String>,
+    /// poisoned pages by block, when page flags were last counted
+    poison: BTreeMap<u32, u64>,
     udev: Option<udevd::Udevd>,
     times: Recorder,
     /// holds that were only begun
@@ -102,6 +104,7 @@ impl<'a> Engine<'a> {
             console_from: 0,
             said_before: Vec::new(),
             scanned: BTreeMap::new(),
+            poison: BTreeMap::new(),
             udev: None,
             times: Recorder::default(),
             begun: BTreeMap::new(),
@@ -286,7 +289,8 @@ impl<'a> Engine<'a> {
         Ok(Settled { snapshot, uevents, uevents_lost, devices, pages, fresh_on_lru })
     }
 
-    /// Counts page flags of the hot blocks whose state or zone changed since they were last counted, and of fresh pages.
+    /// Counts page flags of the hot blocks whose state or zone changed since they were last counted, of blocks in which pages
+    /// were poisoned since then, and of fresh pages.
     fn scan(
         &mut self,
         snapshot: &wire::Snapshot,
@@ -298,10 +302,16 @@ impl<'a> Engine<'a> {
         let mut changed = scan::changed_blocks(snapshot);
         changed.retain(|(block, key)| self.judge.is_hot(*block) && self.scanned.get(block) != Some(key));
         changed.truncate(scan::MOST_AT_ONCE);
-        let ranges: Vec<_> = changed.iter().map(|(block, _)| self.judge.pfns(*block)).collect();
+        let mut blocks: BTreeSet<u32> = changed.iter().map(|(block, _)| *block).collect();
+        let poison = self.judge.poison();
+        blocks.extend(
+            poison.iter().filter(|(block, pages)| self.poison.get(block) != Some(pages)).map(|(b, _)| *b),
+        );
+        let ranges: Vec<_> = blocks.iter().map(|block| self.judge.pfns(*block)).collect();
         let (flags, fresh_on_lru) = self.guest.scan_and_fresh_on_lru(&ranges, deadline)?;
-        let pages = changed.iter().map(|(block, _)| *block).zip(flags).collect();
+        let pages = blocks.into_iter().zip(flags).collect();
         self.scanned.extend(changed);
+        self.poison = poison;
         Ok((pages, Some(fresh_on_lru)))
     }
 

@@ -230,6 +230,17 @@ impl Judge {
         self.block(number).is_some_and(|b| b.dimm.is_some())
     }
 
+    /// Pages that were poisoned on purpose, by block.
+    pub fn poison(&self) -> BTreeMap<u32, u64> {
+        let Some(state) = &self.state else { return BTreeMap::new() };
+        let in_block = |number: u32| {
+            let first = state.layout.first_pfn(number);
+            state.poisoned.range(first..first + state.layout.block_pages()).count() as u64
+        };
+        let counts = state.layout.blocks.keys().map(|number| (*number, in_block(*number)));
+        counts.filter(|(_, pages)| *pages > 0).collect()
+    }
+
     /// Is it online, in the model?
     pub fn is_online(&self, number: u32) -> bool {
         self.block(number).is_some_and(|b| b.state == BlockState::Online)

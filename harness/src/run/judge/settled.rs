@@ -3,7 +3,7 @@
 use super::*;
 
 /// Facts that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 13] = [
+const ONE_AFTER_ANOTHER: [&str; 18] = [
     "meminfo.MemAvailable",
     "zone.free_lists",
     "zone.buddies",
@@ -17,6 +17,11 @@ const ONE_AFTER_ANOTHER: [&str; 13] = [
     "pagetypes.largest",
     "node.isolated",
     "zone.mlock",
+    "threads.state",
+    "threads.cpus",
+    "vmstat.nr_free_pages",
+    "vmstat.nr_dirty_threshold",
+    "vmstat.nr_dirty_background_threshold",
 ];
 /// Readings in a row in which such a fact must be wrong.
 const READINGS: u32 = 3;
@@ -160,6 +165,7 @@ impl State {
         let mut seen: Vec<policy::Event> = settled.uevents.iter().filter_map(policy::Event::of).collect();
         let mut findings = self.take_brought(&mut seen);
         findings.extend(policy::check_all_uevents(&seen, &expected, concurrent));
+        findings.extend(policy::check_environments(&settled.uevents));
         Ok(findings)
     }
 

@@ -35,6 +35,9 @@ impl State {
                 }
             }
         }
+        if write.path.starts_with(facts::CPUS) {
+            self.written.insert(write.path.clone(), write.text.trim().to_string());
+        }
         if POISON.contains(&write.path.as_str()) && write.errno == 0 {
             let text = write.text.trim();
             let address = text.strip_prefix("0x").map_or(text.parse(), |hex| u64::from_str_radix(hex, 16));

@@ -83,6 +83,7 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
         HoldKind::Slab => Box::new(slab::Slab::take(what)?),
         HoldKind::PageTables => Box::new(tables::Tables::take(what)?),
         HoldKind::Pipe => Box::new(pipes::Pipes::take(what)?),
+        HoldKind::Large => Box::new(pages::Pages::large(what)?),
         HoldKind::Thp => Box::new(pages::Pages::thp(what)?),
         HoldKind::Hugetlb => Box::new(pages::Pages::hugetlb(what)?),
     })

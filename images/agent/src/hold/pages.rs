@@ -52,11 +52,17 @@ impl Pages {
         Ok(Self::filled(region, pages * page_size(), what))
     }
 
-    /// Private anonymous memory in transparent huge pages; an error where less than `what.bytes` became huge.
-    pub(crate) fn thp(what: &Hold) -> Result<Self, Failure> {
+    /// Private anonymous memory in folios as large as the kernel makes them.
+    pub(crate) fn large(what: &Hold) -> Result<Self, Failure> {
         let bytes = whole_huge_pages(what.bytes)?;
-        let held =
-            Self::filled(Region::huge(bytes, HUGE).map_err(failed("mmap of huge pages"))?, bytes, what);
+        let region = Region::huge(bytes, HUGE).map_err(failed("mmap of huge pages"))?;
+        Ok(Self::filled(region, bytes, what))
+    }
+
+    /// The same in transparent huge pages; an error where less than `what.bytes` became huge.
+    pub(crate) fn thp(what: &Hold) -> Result<Self, Failure> {
+        let held = Self::large(what)?;
+        let bytes = whole_huge_pages(what.bytes)?;
         let path = "/proc/self/smaps_rollup";
         let text = std::fs::read_to_string(path).map_err(io_failed(format_args!("read {path}")))?;
         let huge = text
