@@ -6,7 +6,7 @@
 //! offline under way.
 //!
 //! Facts are named `block.*`, `zone.*`, `zoneinfo.*`, `node.*`, `meminfo.*`, `vmstat.*`, `iomem.*`, `memmap.*`, `acpi.*`,
-//! `pagetypes.*`, `pages.*`, `threads`, `knob`, `tainted`, `file.missing`.
+//! `pagetypes.*`, `pages.*`, `threads`, `threads.*`, `knob`, `tainted`, `file.missing`.
 
 mod attributes;
 mod blocks;
