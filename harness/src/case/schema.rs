@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 mod expect;
 mod work;
 pub use expect::{AsPolicy, Expect};
-pub use work::{End, Exec, Hold, HoldKind, Load, Pressure, Prove, Release, Storm};
+pub use work::{Dies, End, Exec, Hold, HoldKind, Load, Pressure, Prove, Release, Storm};
 
 /// One case file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -42,9 +42,12 @@ fn rows_of_nodes_that_are_more_than_there_is() {
                 assert_eq!((kernel, row), ("5.10", "SecPageTables"));
                 continue;
             };
-            assert!(only(&guest).starts_with(&format!("node.sum {row}: ")), "{kernel}");
+            let subject = if row == "Dirty" { "node 0 Dirty" } else { row };
+            assert!(only(&guest).starts_with(&format!("node.sum {subject}: ")), "{kernel}");
             assert_eq!(facts(&with_more(mixed(kernel), row, 900).unwrap()), [""; 0], "{kernel} {row}");
         }
+        let found = only(&with_more(mixed(kernel), "FilePages", 1300).unwrap());
+        assert!(found.starts_with("node.sum node 0 FilePages: "), "{kernel} {found}");
         for row in ["AnonHugePages", "ShmemHugePages", "ShmemPmdMapped", "FileHugePages", "FilePmdMapped"] {
             let found = only(&with_more(mixed(kernel), row, 2048).unwrap());
             assert_eq!(found, format!("node.sum {row}: 0 within 0 / 2048, too many"), "{kernel}");

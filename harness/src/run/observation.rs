@@ -5,7 +5,7 @@ mod asked;
 pub use asked::*;
 
 use super::numbered;
-use crate::case::schema::Attribute;
+use crate::case::schema::{Attribute, Dies};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::{Hello, Snapshot, Uevent};
@@ -55,6 +55,9 @@ pub enum Observation {
         pages: u64,
         /// pages with wrong content
         wrong: u64,
+        /// the holder was to die instead
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dies: Option<Dies>,
     },
     /// memory is held: so much was asked for, and so much was free before
     Held(Held),
@@ -66,6 +69,9 @@ pub enum Observation {
         name: String,
         /// how
         why: String,
+        /// how it was to
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dies: Option<Dies>,
     },
     /// a file was read
     File(File),
@@ -318,7 +324,7 @@ mod tests {
         for observation in [
             Observation::Settled(Box::new(settled)),
             Observation::NotWithin { waited_for: "an end".into(), seconds: 30, stuck },
-            Observation::Verified { name: "h".into(), pages: 3, wrong: 0 },
+            Observation::Verified { name: "h".into(), pages: 3, wrong: 0, dies: None },
             Observation::Drift { every: 4, samples: vec![BTreeMap::from([("slab x".to_string(), -1)])] },
         ] {
             assert_eq!(from_map(&to_map(&observation)).unwrap(), observation);

@@ -3,6 +3,7 @@
 use super::errno;
 use super::observation::*;
 use super::scan;
+use crate::case::schema::Dies;
 use crate::facts::{BlockFacts, Snapshot};
 use crate::finding::Finding;
 use crate::policy::{BlockState, Zone};
@@ -11,15 +12,24 @@ use wire::Value;
 
 const CASE: &str = "the case says so";
 
+/// In what the agent tells of a process that died so.
+const SIGBUS: &str = "(SIGBUS)";
+
 /// Observations that stand for themselves.
 pub fn judge(observation: &Observation) -> Vec<Finding> {
     let finding = match observation {
-        Observation::Verified { name, pages, wrong: 1.. } => {
+        Observation::Verified { name, pages, wrong, dies: Some(Dies::SigBus) } => {
+            let rule = "mm/rmap.c:try_to_unmap_one: a hwpoison entry stands where the broken page was mapped";
+            let seen = format!("alive, {wrong} of {pages} pages with other content");
+            Some(Finding::new("hold.alive", name, "killed by SIGBUS", seen, rule))
+        }
+        Observation::Verified { name, pages, wrong: 1.., dies: None } => {
             let rule = "mm/migrate.c: migration keeps the content of pages";
             let seen = format!("pages with other content among {pages}");
             Some(Finding::new("hold.content", name, "every page as it was written", seen, rule))
         }
-        Observation::HolderDied { name, why } => {
+        Observation::HolderDied { why, dies: Some(Dies::SigBus), .. } if why.contains(SIGBUS) => None,
+        Observation::HolderDied { name, why, .. } => {
             let rule = "nothing may kill the process that holds memory while there is room";
             Some(Finding::new("hold.alive", name, "alive", why, rule))
         }
@@ -128,4 +138,26 @@ pub fn blocks(want: &Blocks, now: &Snapshot) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_of_broken_memory_dies_by_it_and_of_nothing_else() {
+        let told =
+            |observation| judge(&observation).into_iter().map(|f| format!("{} {}", f.expected, f.seen));
+        let name = || "data".to_string();
+        let verified = |wrong, dies| told(Observation::Verified { name: name(), pages: 9, wrong, dies });
+        let died = |why: &str, dies| told(Observation::HolderDied { name: name(), why: why.into(), dies });
+        let sigbus = "the holding process was killed by signal 7 (SIGBUS)";
+        assert_eq!(died(sigbus, Some(Dies::SigBus)).next(), None);
+        assert_eq!(died(sigbus, None).next(), Some(format!("alive {sigbus}")));
+        assert_eq!(died("exit status 1", Some(Dies::SigBus)).next(), Some("alive exit status 1".into()));
+        let alive = "killed by SIGBUS alive, 1 of 9 pages with other content";
+        assert_eq!(verified(1, Some(Dies::SigBus)).next(), Some(alive.into()));
+        assert_eq!(verified(0, None).next(), None);
+        assert_eq!(verified(1, None).count(), 1);
+    }
 }

@@ -68,6 +68,17 @@ pub enum HoldKind {
 pub struct Release {
     /// its name
     pub name: String,
+    /// the holder is to be killed where it looks at what it holds, because part of it is broken
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dies: Option<Dies>,
+}
+
+/// How a holder is to die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Dies {
+    /// by the signal that tells of broken memory (arch/x86/mm/fault.c:do_sigbus)
+    #[serde(rename = "SIGBUS")]
+    SigBus,
 }
 
 /// A load: exactly one of `cpu`, `forks`, `uevents` and `stress`. It is stopped while the guest's state is read, so that

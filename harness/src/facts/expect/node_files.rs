@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const VMSTAT: &str = "drivers/base/node.c:node_read_vmstat: sum_zone_node_page_state, node_page_state_pages of this node: as /proc/zoneinfo";
 const NUMASTAT: &str = "drivers/base/node.c:node_read_numastat: sum_zone_numa_event_state of this node, as in its vmstat, which was read before";
 
+const EVENT: &str = "mm/vmstat.c:zone_numa_event_add: an event of a zone is one of all memory";
+
 /// Rows of numastat, and of vmstat.
 const EVENTS: [(&str, &str); 6] = [
     ("numa_hit", "numa_hit"),
@@ -27,6 +29,20 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         check_vmstat(scene, *node, vmstat, findings);
         if let Some(numastat) = &facts.numastat {
             check_numastat(*node, vmstat, numastat, findings);
+        }
+    }
+    check_events(scene, findings);
+}
+
+/// What happened on the nodes that are there is no more than what happened: an event only ever counts once, and all
+/// memory's counters, which have those of zones that were emptied too, are read last.
+fn check_events(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    for (_, event) in EVENTS {
+        let Some(all) = scene.now.vm(event) else { continue };
+        let nodes = scene.now.nodes.values().filter_map(|facts| facts.vmstat.as_ref()?.get(event));
+        let (sum, most) = (nodes.sum::<u64>(), all.saturating_add(MOVED));
+        if sum > most {
+            findings.push(Finding::new("node.events", event, format!("at most {most}"), sum, EVENT));
         }
     }
 }
@@ -149,6 +165,29 @@ mod tests {
             assert_eq!(found(kernel, "vmstat", later), [""; 0], "{kernel}");
             assert_eq!(found(kernel, "vmstat", more("nr_slab_unreclaimable", 256)), [""; 0], "{kernel}");
             assert_eq!(found(kernel, "numastat", more("local_node", 256)), [""; 0], "{kernel}");
+        }
+    }
+
+    #[test]
+    fn events_of_all_nodes_on_each() {
+        for kernel in KERNELS {
+            let mut guest = three_nodes(kernel);
+            let (mut events, mut rows) = (vmstat(&guest, 2), numastat(&guest, 2));
+            for file in [&mut events, &mut rows] {
+                file.insert("numa_hit".into(), 1 << 20);
+            }
+            put(&mut guest, 2, "vmstat", &events);
+            put(&mut guest, 2, "numastat", &rows);
+            let sum = (1 << 20) + [0, 1].map(|node| vmstat(&guest, node)["numa_hit"]).iter().sum::<u64>();
+            let text = guest.text("/proc/vmstat");
+            let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("numa_hit ")).collect();
+            let mut told = |all: u64| {
+                guest.put("/proc/vmstat", Some(&format!("{}\nnuma_hit {all}\n", kept.join("\n"))));
+                let found = guest.found().into_iter();
+                found.map(|(fact, subject, _, _)| format!("{fact} {subject}")).collect::<Vec<_>>()
+            };
+            assert_eq!(told(sum - MOVED), [""; 0], "{kernel}");
+            assert_eq!(told(sum - MOVED - 1), ["node.events numa_hit"], "{kernel}");
         }
     }
 

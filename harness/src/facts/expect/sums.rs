@@ -43,8 +43,20 @@ const ROWS: [&str; 21] = [
 const HUGE_ROWS: [&str; 5] =
     ["AnonHugePages", "ShmemHugePages", "ShmemPmdMapped", "FileHugePages", "FilePmdMapped"];
 
+/// Rows that are one counter of the node.
+const COUNTERS: [(&str, &str); 7] = [
+    ("FilePages", "nr_file_pages"),
+    ("Dirty", "nr_dirty"),
+    ("Writeback", "nr_writeback"),
+    ("Mapped", "nr_mapped"),
+    ("AnonPages", "nr_anon_pages"),
+    ("Shmem", "nr_shmem"),
+    ("Unevictable", "nr_unevictable"),
+];
+
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     check_free(scene, findings);
+    check_counters(scene, findings);
     let left = left_behind(scene);
     for row in ROWS {
         check_row(scene, row, ONE_AFTER_THE_OTHER.max(left), findings);
@@ -69,8 +81,25 @@ fn check_free(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Of each node, what /proc/zoneinfo counts for it too.
+fn check_counters(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    for (node, facts) in &scene.now.nodes {
+        let Some(counters) = scene.now.zoneinfo.node_stats.get(node) else { continue };
+        for (row, counter) in COUNTERS {
+            if let (Some(counted), Some(seen)) = (counters.get(counter), facts.meminfo.get(row)) {
+                let (subject, slack) = (format!("node {node} {row}"), ONE_AFTER_THE_OTHER * 4);
+                findings.extend(off("node.sum", subject, counted * 4, *seen, slack, RULE));
+            }
+        }
+    }
+}
+
 /// A row that both files have; `slack` is in pages, the rows in kB.
 fn check_row(scene: &Scene<'_>, row: &str, slack: u64, findings: &mut Vec<Finding>) {
+    // one node's row that is found wrong by itself makes the sum wrong
+    if findings.iter().any(|f| f.fact == "node.sum" && f.subject.rsplit(' ').next() == Some(row)) {
+        return;
+    }
     let nodes = scene.now.nodes.values();
     let sum: Option<u64> = nodes.map(|facts| facts.meminfo.get(row).copied()).sum();
     if let (Some(all), Some(sum)) = (scene.now.meminfo.get(row), sum) {

@@ -61,7 +61,7 @@ impl Engine<'_> {
             }
             Ok(other) => Err(Trouble::Error(format!("hold {name}: asked {asked} bytes, got {other:?}"))),
             Err(failure) if failure.why.contains("was killed by signal 9") => {
-                self.observe(Observation::HolderDied { name, why: failure.why })
+                self.observe(Observation::HolderDied { name, why: failure.why, dies: None })
             }
             Err(failure) => Err(Trouble::Error(format!("hold {name}: {}", failure.why))),
         }
@@ -86,16 +86,19 @@ impl Engine<'_> {
         Ok(())
     }
 
-    pub(super) fn release(&mut self, name: &str) -> Result<(), Trouble> {
+    pub(super) fn release(&mut self, name: &str, dies: Option<schema::Dies>) -> Result<(), Trouble> {
         let unknown = || Trouble::Error(format!("nothing named {name:?} is held"));
         let job = self.holds.remove(name).ok_or_else(unknown)?;
         let deadline = self.deadline(Some("120s"))?;
         let observed = match self.guest.verify(job, deadline)? {
-            Ok((pages, wrong)) => Observation::Verified { name: name.to_string(), pages, wrong },
-            Err(why) => Observation::HolderDied { name: name.to_string(), why },
+            Ok((pages, wrong)) => Observation::Verified { name: name.to_string(), pages, wrong, dies },
+            Err(why) => Observation::HolderDied { name: name.to_string(), why, dies },
         };
+        let died = matches!(observed, Observation::HolderDied { .. });
         self.observe(observed)?;
-        self.guest.release(job, deadline)?;
+        if !died {
+            self.guest.release(job, deadline)?;
+        }
         self.settle()
     }
 

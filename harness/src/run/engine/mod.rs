@@ -172,7 +172,7 @@ impl<'a> Engine<'a> {
             self.end(&name)?;
         }
         for name in self.holds.keys().cloned().collect::<Vec<_>>() {
-            self.release(&name)?;
+            self.release(&name, None)?;
         }
         if !self.guest.plugs.is_empty() {
             self.times.tie(self.guest.tie(self.deadline(None)?)?);
@@ -196,7 +196,7 @@ impl<'a> Engine<'a> {
             Step::Start(start) => self.start(start),
             Step::Finish(finish) => self.finish_write(finish),
             Step::Hold(hold) => self.hold(hold),
-            Step::Release(release) => self.release(&release.name),
+            Step::Release(release) => self.release(&release.name, release.dies),
             Step::Held(held) => self.held(&held.name),
             Step::Load(load) => self.load(load),
             Step::End(end) => self.end(&end.name),

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Facts that take figures from several moments.
-const ONE_AFTER_ANOTHER: [&str; 18] = [
+const ONE_AFTER_ANOTHER: [&str; 19] = [
     "meminfo.MemAvailable",
     "zone.free_lists",
     "zone.buddies",
@@ -12,6 +12,7 @@ const ONE_AFTER_ANOTHER: [&str; 18] = [
     "node.HugePages",
     "node.vmstat",
     "node.numastat",
+    "node.events",
     "drift.unaccounted",
     "node.lru",
     "pagetypes.largest",
