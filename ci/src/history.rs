@@ -100,7 +100,7 @@ struct Commit {
 impl<'a> History<'a> {
     /// The source as the first commit, made once.
     fn of(sh: &'a Shell, source: &Path) -> Result<Self> {
-        let dir = source.with_extension("git");
+        let dir = source.with_file_name("history.git");
         let mut history = Self { sh, dir, root: sh.current_dir(), base: String::new() };
         if !history.dir.join("whole").exists() {
             let dir = &history.dir;

@@ -85,18 +85,20 @@ impl Planned {
 ///
 /// A domain becomes the next node where the SRAT first names it (drivers/acpi/numa/srat.c:acpi_map_pxm_to_node): processors
 /// come first, then memory, and last the area of hot-plugged memory, which is in the last domain (QEMU
-/// hw/i386/acpi-build.c:build_srat). A domain that it does not name has no node, and a DIMM there is on the node of the area
-/// that it lies in (arch/x86/mm/numa.c:memory_add_physaddr_to_nid).
+/// hw/i386/acpi-build.c:build_srat). A domain that it does not name has no node, and a DIMM there is on the node of the first
+/// boot memory (memory_add_physaddr_to_nid of arch/x86/mm/numa.c, since 6.12 of mm/numa_memblks.c: `numa_meminfo.blk[0]`,
+/// for the area of hot-plugged memory is not in numa_meminfo).
 fn nodes(of_processors: &[u32], memory: &[String]) -> Vec<u32> {
     let count = memory.len().max(1) as u32;
-    let with_memory = (0..count).zip(memory).filter(|(_, memory)| *memory != "0").map(|(domain, _)| domain);
+    let with_memory =
+        || (0..count).zip(memory).filter(|(_, memory)| *memory != "0").map(|(domain, _)| domain);
     let mut nodes = BTreeMap::new();
-    for domain in of_processors.iter().copied().chain(with_memory).chain([count - 1]) {
+    for domain in of_processors.iter().copied().chain(with_memory()).chain([count - 1]) {
         let next = nodes.len() as u32;
         nodes.entry(domain).or_insert(next);
     }
-    let last = nodes.get(&(count - 1)).copied().unwrap_or(0);
-    (0..count).map(|domain| nodes.get(&domain).copied().unwrap_or(last)).collect()
+    let first = with_memory().find_map(|domain| nodes.get(&domain).copied()).unwrap_or(0);
+    (0..count).map(|domain| nodes.get(&domain).copied().unwrap_or(first)).collect()
 }
 
 /// Does one of these steps start stress-ng?
@@ -193,6 +195,6 @@ mod tests {
         assert_eq!(nodes(&[1, 1], &["256M", "256M"]), [1, 0]);
         assert_eq!(nodes(&[2, 0], &["256M", "128M", "256M"]), [1, 2, 0]);
         // nobody names the second, and the area of hot-plugged memory is in the last
-        assert_eq!(nodes(&[0], &["512M", "0", "0"]), [0, 1, 1]);
+        assert_eq!(nodes(&[0], &["512M", "0", "0"]), [0, 0, 1]);
     }
 }
