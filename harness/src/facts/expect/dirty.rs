@@ -24,8 +24,11 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let dirtyable = free.saturating_sub(reserved) + inactive + active + 1;
-    for (counter, sysctl) in LIMITS {
-        let ratio = scene.now.knobs.get(sysctl).and_then(|text| text.parse().ok()).filter(|ratio| *ratio > 0);
+    let ratios = LIMITS.map(|(_, sysctl)| scene.now.knobs.get(sysctl)?.parse().ok());
+    // a background limit that is not below the other is half of it
+    let halved = ratios[1] >= ratios[0];
+    for ((counter, _), ratio) in LIMITS.into_iter().zip(ratios).take(if halved { 1 } else { 2 }) {
+        let ratio = ratio.filter(|ratio: &u64| *ratio > 0);
         let (Some(ratio), Some(seen)) = (ratio, vm(counter)) else { continue };
         let expected = share(dirtyable, ratio);
         let missing = expected.saturating_sub(seen) * 100 / ratio;

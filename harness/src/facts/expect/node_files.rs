@@ -35,12 +35,16 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// What happened on the nodes that are there is no more than what happened: an event only ever counts once, and all
-/// memory's counters, which have those of zones that were emptied too, are read last.
+/// memory's counters, which have those of zones that were emptied too, are read last. Before 5.14 they lack what processors
+/// keep to themselves, up to 65533 events each (mm/vmstat.c:global_numa_state), and a node's do not.
 fn check_events(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    if !scene.context.version.at_least(5, 14) {
+        return;
+    }
     for (_, event) in EVENTS {
         let Some(all) = scene.now.vm(event) else { continue };
         let nodes = scene.now.nodes.values().filter_map(|facts| facts.vmstat.as_ref()?.get(event));
-        let (sum, most) = (nodes.sum::<u64>(), all.saturating_add(MOVED));
+        let (sum, most) = (nodes.sum::<u64>(), all.saturating_add(ONE_AFTER_THE_OTHER));
         if sum > most {
             findings.push(Finding::new("node.events", event, format!("at most {most}"), sum, EVENT));
         }
@@ -186,8 +190,10 @@ mod tests {
                 let found = guest.found().into_iter();
                 found.map(|(fact, subject, _, _)| format!("{fact} {subject}")).collect::<Vec<_>>()
             };
-            assert_eq!(told(sum - MOVED), [""; 0], "{kernel}");
-            assert_eq!(told(sum - MOVED - 1), ["node.events numa_hit"], "{kernel}");
+            assert_eq!(told(sum - ONE_AFTER_THE_OTHER), [""; 0], "{kernel}");
+            let found = told(sum - ONE_AFTER_THE_OTHER - 1);
+            let expected: &[&str] = if kernel == "5.10" { &[] } else { &["node.events numa_hit"] };
+            assert_eq!(found, expected, "{kernel}");
         }
     }
 
