@@ -36,7 +36,7 @@ const fn sign(option: &'static str, dir: &'static str, name: &'static str) -> Si
 }
 
 /// Where options show, in 5.10 to 7.x.
-const SIGNS: [Sign; 15] = [
+const SIGNS: [Sign; 16] = [
     // drivers/base/node.c; the second node of the probe's machine is in its SRAT only (arch/x86/mm/numa.c)
     sign("NUMA", "/sys/devices/system/node", "node0"),
     sign("ACPI_NUMA", "/sys/devices/system/node", "node1"),
@@ -54,6 +54,7 @@ const SIGNS: [Sign; 15] = [
     sign("HOTPLUG_CPU", "/sys/devices/system/cpu", "hotplug"),
     sign("COMPACTION", "/proc/sys/vm", "compact_memory"),
     sign("TRANSPARENT_HUGEPAGE", "/sys/kernel/mm", "transparent_hugepage"),
+    sign("PROC_PAGE_MONITOR", "/proc", "kpageflags"),
     // kernel/ksysfs.c: where debugfs is to be mounted
     sign("DEBUG_FS", "/sys/kernel", "debug"),
     // lib/dynamic_debug.c:dynamic_debug_init_control
