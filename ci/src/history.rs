@@ -188,7 +188,30 @@ impl<'a> History<'a> {
             return Ok(Err(format!("{}: {said}{}", output.status, String::from_utf8_lossy(&output.stderr))));
         }
         let first = format!("{} is the first bad commit\n    {}\n", wanted.id, wanted.subject);
-        let cost = said.strip_prefix(&first).map(|rest| format!("commit {bad} of {COMMITS}\n{rest}"));
-        Ok(cost.ok_or(format!("commit {bad}, {}, and not:\n{said}", wanted.id)))
+        let cost = said.strip_prefix(&first).filter(|rest| is_sure(rest));
+        let cost = cost.map(|rest| format!("commit {bad} of {COMMITS}\n{rest}"));
+        Ok(cost.ok_or(format!("commit {bad}, {}, and not, or not as sure as wanted:\n{said}", wanted.id)))
+    }
+}
+
+/// Is it as sure as was wanted? `confidence 99.77 %, wanted 99.00 %`
+fn is_sure(answer: &str) -> bool {
+    let of = |line: &str| {
+        let (is, wanted) = line.strip_prefix("confidence ")?.strip_suffix(" %")?.split_once(" %, wanted ")?;
+        Some(is.parse::<f64>().ok()? >= wanted.parse().ok()?)
+    };
+    answer.lines().find_map(of).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_sure;
+
+    #[test]
+    fn an_answer_is_as_sure_as_was_wanted() {
+        assert!(is_sure("confidence 99.77 %, wanted 99.00 %\n6 revisions judged\n"));
+        assert!(is_sure("confidence 99.00 %, wanted 99.00 %\n"));
+        assert!(!is_sure("confidence 98.99 %, wanted 99.00 %\n"));
+        assert!(!is_sure("6 revisions judged\n"));
     }
 }

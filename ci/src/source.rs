@@ -89,7 +89,7 @@ impl Work<'_> {
     }
 }
 
-/// `SCENARIO: CLASS` of every change, and scenarios that one kernel alone can run.
+/// `SCENARIO: CLASS` of every change, and scenarios that one kernel alone can run. What repeats showed to be noise is none.
 fn changes(comparison: &Value) -> Result<BTreeSet<String>> {
     // Images that are equal byte for byte are not compared.
     if comparison.is_null() {
@@ -98,6 +98,9 @@ fn changes(comparison: &Value) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for change in comparison["changes"].as_array().context("a comparison without changes")? {
         let text = |key: &str| change[key].as_str().with_context(|| format!("no {key}: {change}"));
+        if text("class")? == "noise" {
+            continue;
+        }
         all.insert(format!("{}: {}", text("scenario")?, text("class")?));
     }
     for (key, word) in [("only_a", "only the first runs it"), ("only_b", "only the second runs it")] {
@@ -114,4 +117,22 @@ fn last_stage(report: &Value) -> Result<&Value> {
     let stages =
         report["outcome"]["compared"].as_array().with_context(|| format!("{}", report["outcome"]))?;
     Ok(&stages.last().context("nothing was compared")?["comparison"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_no_change_and_everything_else_is() {
+        let one = |scenario: &str, class: &str| serde_json::json!({ "scenario": scenario, "class": class });
+        let comparison = serde_json::json!({
+            "changes": [one("a", "noise"), one("b", "changed-policy"), one("c", "undecided")],
+            "only_a": [{ "scenario": "d" }],
+            "only_b": [],
+        });
+        let wanted = ["b: changed-policy", "c: undecided", "d: only the first runs it"];
+        assert_eq!(changes(&comparison).unwrap(), wanted.map(String::from).into());
+        assert!(changes(&serde_json::json!({ "changes": [] })).is_err());
+    }
 }
