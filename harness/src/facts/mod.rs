@@ -38,4 +38,4 @@ pub use parse_zoneinfo::{ZoneFacts, ZoneInfo};
 pub use raw::Raw;
 pub use snapshot::{MemmapEntry, Snapshot};
 pub(crate) use watch::CPUS;
-pub use watch::{ADMIN_RESERVE, Blocks, MEMORY, MIN_FREE, NODE, PARAMETERS, THREADS, USER_RESERVE, watch};
+pub use watch::{ADMIN_RESERVE, MEMORY, MIN_FREE, NODE, PARAMETERS, THREADS, USER_RESERVE, watch};

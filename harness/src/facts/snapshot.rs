@@ -9,7 +9,8 @@ use super::parse_zoneinfo::{self, ZoneInfo};
 use super::raw::Raw;
 use super::source::{Source, single};
 use super::watch::{
-    ACPI_DEVICES, ACPI_HOTPLUG, KSM, MEMMAP, MEMORY, NODE, PARAMETER_NAMES, PARAMETERS, VM_SYSCTLS,
+    ACPI_DEVICES, ACPI_HOTPLUG, KSM, MEMMAP, MEMORY, NODE, PARAMETER_NAMES, PARAMETERS, RESERVE_RATIO,
+    VM_SYSCTLS,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +75,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Parses a raw state that was read with [`Blocks::Full`](super::Blocks::Full).
+    /// Parses a raw state, as [`watch`](super::watch()) has it read.
     ///
     /// # Errors
     /// A file that every kernel has is missing, a file cannot be read, or has an unknown shape. No default is ever
@@ -141,7 +142,7 @@ fn optional<T>(
 fn knobs(source: &mut Source<'_>) -> Result<BTreeMap<String, String>, FactError> {
     let root = ["auto_online_blocks", "block_size_bytes", "crash_hotplug"].map(|n| format!("{MEMORY}/{n}"));
     let parameters = PARAMETER_NAMES.map(|n| format!("{PARAMETERS}/{n}"));
-    let sysctls = VM_SYSCTLS.map(|n| format!("/proc/sys/vm/{n}"));
+    let sysctls = VM_SYSCTLS.iter().chain([&RESERVE_RATIO]).map(|n| format!("/proc/sys/vm/{n}"));
     let files =
         ["/proc/sys/kernel/tainted".to_string(), format!("{ACPI_HOTPLUG}/enabled"), format!("{KSM}/run")];
     let mut knobs = BTreeMap::new();

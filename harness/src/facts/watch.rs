@@ -37,13 +37,12 @@ pub(crate) const CPUS: &str = "/sys/devices/system/cpu/";
 pub(crate) const PARAMETER_NAMES: [&str; 4] =
     ["memmap_on_memory", "online_policy", "auto_movable_ratio", "auto_movable_numa_aware"];
 /// Sysctls in /proc/sys/vm that go into a formula which is judged.
-pub(crate) const VM_SYSCTLS: [&str; 12] = [
+pub(crate) const VM_SYSCTLS: [&str; 11] = [
     "min_free_kbytes",
     "user_reserve_kbytes",
     "admin_reserve_kbytes",
     "watermark_scale_factor",
     "watermark_boost_factor",
-    "lowmem_reserve_ratio",
     "percpu_pagelist_high_fraction",
     "overcommit_ratio",
     "overcommit_kbytes",
@@ -51,6 +50,8 @@ pub(crate) const VM_SYSCTLS: [&str; 12] = [
     "dirty_ratio",
     "dirty_background_ratio",
 ];
+/// Shares of higher zones that a zone keeps free, in /proc/sys/vm; [`watch`] tells why it is read once.
+pub(crate) const RESERVE_RATIO: &str = "lowmem_reserve_ratio";
 /// A share of the memory that was free when a block last came online.
 pub const USER_RESERVE: &str = "/proc/sys/vm/user_reserve_kbytes";
 /// A smaller share of it, for the administrator.
@@ -60,6 +61,8 @@ pub const MIN_FREE: &str = "/proc/sys/vm/min_free_kbytes";
 /// Attributes of a memory block.
 pub(crate) const BLOCK_FILES: [&str; 6] =
     ["state", "online", "valid_zones", "removable", "phys_index", "phys_device"];
+/// Attributes of a node.
+const NODE_FILES: [&str; 4] = ["meminfo", "cpulist", "vmstat", "numastat"];
 /// Masks in [`NODE`].
 pub(crate) const NODE_MASKS: [&str; 5] = ["online", "possible", "has_memory", "has_normal_memory", "has_cpu"];
 /// Files of /proc that describe all memory, in the order in which they are read. vmstat is the last: with zoneinfo it
@@ -67,22 +70,16 @@ pub(crate) const NODE_MASKS: [&str; 5] = ["online", "possible", "has_memory", "h
 pub(crate) const PROC_FILES: [&str; 6] =
     ["zoneinfo", "meminfo", "iomem", "pagetypeinfo", "buddyinfo", "vmstat"];
 
-/// Some files must not be read while memory comes or goes ([`watch`] tells why).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blocks {
-    /// all attributes
-    Full,
-    /// of blocks `state` only, of nodes no event counters: safe at any moment
-    StateOnly,
-}
-
-/// The request that makes every snapshot complete ([`Blocks::Full`]) or safe ([`Blocks::StateOnly`]).
+/// The request that makes every snapshot complete.
 ///
 /// Up to 6.12 (and 6.17 upstream) reading `valid_zones` while its block is being added may oops
-/// (drivers/base/memory.c:valid_zones_show uses `mem->nid`, still -1), so take no full snapshot before the DIMM's
-/// insertion is reported finished. A node's `vmstat` and `numastat` go through the event counters that each processor
-/// keeps for a zone, and offlining the zone's last page frees them (mm/page_alloc.c:zone_pcp_reset; 5.10 goes through
-/// those of empty zones too): they are read in a quiet guest only.
+/// (drivers/base/memory.c:valid_zones_show uses `mem->nid`, still -1), so take no snapshot before the DIMM's insertion is
+/// reported finished. A node's `vmstat` and `numastat` go through the event counters that each processor keeps for a
+/// zone, and offlining the zone's last page frees them (mm/page_alloc.c:zone_pcp_reset; 5.10 goes through those of empty
+/// zones too): a snapshot is for a quiet guest.
+///
+/// `lowmem_reserve_ratio` is read once: whoever reads it has the kernel compute the protections of all zones anew, and the
+/// reserve of all memory (mm/page_alloc.c:lowmem_reserve_ratio_sysctl_handler), which would mend what was forgotten.
 ///
 /// Of a node `vmstat` is read first and then `numastat`, and /proc/zoneinfo after both: what is judged of counters that
 /// only grow rests on that order.
@@ -92,19 +89,16 @@ pub enum Blocks {
 ///
 /// What a kernel does not have (NUMA, hot-remove, ACPI hotplug) gives no entries, and
 /// [`Snapshot::absent`](super::Snapshot) says so.
-pub fn watch(blocks: Blocks) -> Ask {
-    let (block_files, node_files): (&[&str], &[&str]) = match blocks {
-        Blocks::Full => (&BLOCK_FILES, &["meminfo", "cpulist", "vmstat", "numastat"]),
-        Blocks::StateOnly => (&["state"], &["meminfo", "cpulist"]),
-    };
+pub fn watch() -> Ask {
     let sets = vec![
         set(MEMORY, &["auto_online_blocks", "block_size_bytes", "crash_hotplug"], &[], true),
-        set(&format!("{MEMORY}/memory*"), block_files, &["node", "firmware_node"], true),
+        set(&format!("{MEMORY}/memory*"), &BLOCK_FILES, &["node", "firmware_node"], true),
         set(NODE, &NODE_MASKS, &[], true),
-        set(&format!("{NODE}/node*"), node_files, &["memory"], true),
+        set(&format!("{NODE}/node*"), &NODE_FILES, &["memory"], true),
         set(&format!("{TIERS}/memory_tier*"), &["nodelist"], &[], false),
         set("/proc", &PROC_FILES, &[], false),
         set("/proc/sys/vm", &VM_SYSCTLS, &[], false),
+        once("/proc/sys/vm", &[RESERVE_RATIO]),
         set("/proc/sys/kernel", &["tainted"], &[], false),
         set(KSM, &["run"], &[], false),
         set(&format!("{MEMMAP}/*"), &["start", "end", "type"], &[], true),
@@ -118,7 +112,11 @@ pub fn watch(blocks: Blocks) -> Ask {
 
 fn set(dir: &str, files: &[&str], links: &[&str], list: bool) -> WatchSet {
     let own = |names: &[&str]| names.iter().map(|n| (*n).to_string()).collect();
-    WatchSet { dir: dir.into(), files: own(files), links: own(links), list }
+    WatchSet { dir: dir.into(), files: own(files), links: own(links), list, once: false }
+}
+
+fn once(dir: &str, files: &[&str]) -> WatchSet {
+    WatchSet { once: true, ..set(dir, files, &[], false) }
 }
 
 #[cfg(test)]
@@ -126,17 +124,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_attribute_that_may_oops_is_read_while_memory_is_added() {
-        let Ask::Watch { sets, .. } = watch(Blocks::StateOnly) else { panic!("not a watch") };
-        let blocks = sets.iter().find(|s| s.dir.ends_with("/memory*")).expect("blocks are watched");
-        assert_eq!(blocks.files, ["state"]);
-        let nodes = sets.iter().find(|s| s.dir.ends_with("/node*")).expect("nodes are watched");
-        assert_eq!(nodes.files, ["meminfo", "cpulist"]);
+    fn nothing_that_is_read_again_and_again_changes_the_kernel() {
+        let Ask::Watch { sets, .. } = watch() else { panic!("not a watch") };
+        let again = sets.iter().filter(|set| !set.once);
+        assert!(again.flat_map(|set| &set.files).all(|file| file != RESERVE_RATIO));
+        let once: Vec<_> =
+            sets.iter().filter(|set| set.once).map(|set| (set.dir.as_str(), &set.files[..])).collect();
+        assert_eq!(once, [("/proc/sys/vm", &[RESERVE_RATIO.to_string()][..])]);
     }
 
     #[test]
     fn counters_that_only_grow_are_read_in_the_order_that_the_facts_want() {
-        let Ask::Watch { sets, .. } = watch(Blocks::Full) else { panic!("not a watch") };
+        let Ask::Watch { sets, .. } = watch() else { panic!("not a watch") };
         let at = |dir: &str| sets.iter().position(|set| set.dir.ends_with(dir)).expect("is watched");
         assert_eq!(sets[at("/node*")].files[2..], ["vmstat", "numastat"]);
         assert!(at("/node*") < at("/proc") && sets[at("/proc")].files[0] == "zoneinfo");

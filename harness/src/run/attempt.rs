@@ -264,7 +264,7 @@ pub(super) fn preparation(modules: &[String]) -> Vec<Ask> {
     let console = Ask::Write { path: "/proc/sys/kernel/printk".into(), text: "8 4 1 7".into() };
     let module = |name| Ask::Module { path: format!("/modules/{name}.ko"), params: String::new() };
     let modules = modules.iter().map(module);
-    let watch = crate::facts::watch(crate::facts::Blocks::Full);
+    let watch = crate::facts::watch();
     std::iter::once(console).chain(modules).chain([watch]).collect()
 }
 

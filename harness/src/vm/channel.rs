@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use wire::{Answer, Ask, Failure, FrameError, FrameReader, Hello, Job, Message, Request};
+use wire::{Answer, Ask, Failure, FrameError, FrameReader, FrameWriter, Hello, Job, Message, Request};
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ pub struct Channel {
 #[derive(Debug)]
 struct Writer {
     bytes: Sender<Vec<u8>>,
-    sent: u64,
+    frames: FrameWriter,
     last_id: u64,
 }
 
@@ -72,12 +72,13 @@ impl Channel {
         let reader = stream.try_clone()?;
         let posts = Arc::clone(&hub);
         hub.post(|state| state.agent.received = counters.received);
-        let mut frames = FrameReader::after(counters.received);
+        let mut frames = FrameReader::after(counters.received, counters.heard);
         frames.push(&counters.partial);
         std::thread::Builder::new().name("agent".into()).spawn(move || read(reader, frames, &posts))?;
         let (bytes, queue) = mpsc::channel();
         std::thread::Builder::new().name("agent-out".into()).spawn(move || write(stream, &queue))?;
-        let writer = Writer { bytes, sent: counters.sent, last_id: counters.last_id };
+        let frames = FrameWriter::after(counters.sent, counters.said);
+        let writer = Writer { bytes, frames, last_id: counters.last_id };
         Ok(Self { hub, writer: Mutex::new(writer) })
     }
 
@@ -173,11 +174,18 @@ impl Channel {
         self.hub.look(|state| state.agent.pushes.drain(..).collect())
     }
 
-    /// Where both directions stand.
+    /// Where both directions stand, once the connection has ended.
     pub fn counters(&self) -> Counters {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let (received, partial) = self.hub.look(|state| (state.agent.received, state.agent.partial.clone()));
-        Counters { sent: writer.sent, received, last_id: writer.last_id, partial }
+        let (sent, said) = (writer.frames.sent(), writer.frames.past().to_string());
+        self.hub.look(|state| Counters {
+            sent,
+            received: state.agent.received,
+            last_id: writer.last_id,
+            partial: state.agent.partial.clone(),
+            said,
+            heard: state.agent.heard.clone(),
+        })
     }
 
     /// Every message of both directions so far in short, with seconds since the start.
@@ -187,7 +195,6 @@ impl Channel {
 
     fn send(&self, ask: Ask) -> u64 {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.sent += 1;
         writer.last_id += 1;
         let id = writer.last_id;
         self.hub.post(|state| {
@@ -195,14 +202,15 @@ impl Channel {
             state.agent.log('>', &format!("#{id} {}", describe(&ask)));
         });
         // The writing thread ends with the connection, which the reader reports.
-        let _ = writer.bytes.send(wire::encode(writer.sent, &Request { id, ask }));
+        let line = writer.frames.encode(&Request { id, ask });
+        let _ = writer.bytes.send(line);
         id
     }
 
     fn resend_hello(&self, id: u64) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut frame = b"\n".to_vec(); // ends what may be left of the last try
-        frame.extend(wire::encode(writer.sent, &Request { id, ask: Ask::Hello }));
+        frame.extend(FrameWriter::new().encode(&Request { id, ask: Ask::Hello }));
         let _ = writer.bytes.send(frame);
     }
 
@@ -277,6 +285,7 @@ fn read(mut stream: UnixStream, mut frames: FrameReader, hub: &Hub) {
     }
     hub.post(|state| {
         state.agent.partial = frames.partial().to_vec();
+        state.agent.heard = frames.past().to_string();
         state.agent.closed = true;
     });
 }

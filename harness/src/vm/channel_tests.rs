@@ -8,7 +8,7 @@ use wire::Uevent;
 struct Agent {
     stream: UnixStream,
     frames: FrameReader,
-    sent: u64,
+    writer: FrameWriter,
 }
 
 impl Agent {
@@ -28,8 +28,7 @@ impl Agent {
     }
 
     fn say(&mut self, message: &Message) {
-        self.sent += 1;
-        self.stream.write_all(&wire::encode(self.sent, message)).unwrap();
+        self.stream.write_all(&self.writer.encode(message)).unwrap();
     }
 
     fn answer(&mut self, id: u64, result: Result<Answer, Failure>) {
@@ -39,9 +38,10 @@ impl Agent {
 
 fn channel(counters: Counters) -> (Channel, Agent) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let (frames, sent) = (FrameReader::after(counters.sent), counters.received);
+    let frames = FrameReader::after(counters.sent, counters.said.clone());
+    let writer = FrameWriter::after(counters.received, counters.heard.clone());
     let channel = Channel::start(hub::silent(None), ours, counters).unwrap();
-    (channel, Agent { stream: theirs, frames, sent })
+    (channel, Agent { stream: theirs, frames, writer })
 }
 
 fn soon() -> Deadline {
@@ -78,7 +78,7 @@ fn answers_find_their_questions_in_any_order() {
         }
     });
     serve.join().unwrap();
-    assert_eq!(channel.counters(), Counters { sent: 2, received: 2, last_id: 2, partial: Vec::new() });
+    assert_eq!(channel.counters(), Counters { sent: 2, received: 2, last_id: 2, ..Counters::default() });
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn hello_is_repeated_until_it_is_heard() {
     let serve = std::thread::spawn(move || {
         let mut heard = Vec::new();
         let mut bytes = [0u8; 4096];
-        let line = wire::encode(1, &Request { id: 1, ask: Ask::Hello });
+        let line = FrameWriter::new().encode(&Request { id: 1, ask: Ask::Hello });
         let again = [b"\n", line.as_slice()].concat();
         let expected = [line, again.repeat(HELLO_AT_ONCE)].concat(); // one more than at once
         while heard.len() < expected.len() {
@@ -229,18 +229,25 @@ fn another_protocol_is_refused() {
 
 #[test]
 fn a_fork_goes_on_counting() {
-    let partial = wire::encode(10, &Message::Log { t_ns: 0, text: "cut".into() });
+    let (said, heard) = ("asked ".repeat(99), "answered ".repeat(99));
+    let (path, cut) = (said.clone(), Message::Log { t_ns: 0, text: heard.clone() });
+    let partial = FrameWriter::after(9, heard.clone()).encode(&cut);
     let (partial, rest) = partial.split_at(7);
-    let counters = Counters { sent: 5, received: 9, last_id: 5, partial: partial.to_vec() };
+    let counters = Counters { sent: 5, received: 9, last_id: 5, partial: partial.to_vec(), said, heard };
     let (channel, mut agent) = channel(counters);
     agent.stream.write_all(rest).unwrap();
-    agent.sent += 1;
+    agent.writer.encode(&cut);
     let serve = std::thread::spawn(move || {
-        let id = agent.take().id;
-        agent.answer(id, Ok(Answer::Done));
-        (id, agent)
+        let request = agent.take();
+        agent.answer(request.id, Ok(Answer::Done));
+        (request, agent)
     });
-    assert_eq!(channel.call(read_state(), soon()), Ok(Answer::Done));
-    assert_eq!(serve.join().unwrap().0, 6);
-    assert_eq!(channel.counters(), Counters { sent: 6, received: 11, last_id: 6, partial: Vec::new() });
+    assert_eq!(channel.call(Ask::Read { path: path.clone() }, soon()), Ok(Answer::Done));
+    let (request, agent) = serve.join().unwrap();
+    assert_eq!(request, Request { id: 6, ask: Ask::Read { path } });
+    let (said, heard) = (agent.frames.past().to_string(), agent.writer.past().to_string());
+    drop(agent);
+    channel.hub.wait(soon(), |state| state.agent.is_closed().then_some(()));
+    let end = Counters { sent: 6, received: 11, last_id: 6, partial: Vec::new(), said, heard };
+    assert_eq!(channel.counters(), end);
 }

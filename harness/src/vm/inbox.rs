@@ -43,6 +43,10 @@ pub struct Counters {
     pub last_id: u64,
     /// beginning of a message from the agent whose end has not come
     pub partial: Vec<u8>,
+    /// end of what was sent, from which a message may quote ([`wire::FrameWriter::past`])
+    pub said: String,
+    /// end of what was received ([`wire::FrameReader::past`])
+    pub heard: String,
 }
 
 /// What came from the agent so far.
@@ -54,6 +58,7 @@ pub(super) struct Inbox {
     pub(super) pushes: VecDeque<Push>,
     pub(super) received: u64,
     pub(super) partial: Vec<u8>,
+    pub(super) heard: String,
     pub(super) damaged: Option<FrameError>,
     pub(super) closed: bool,
     pub(super) record: Record,
@@ -73,6 +78,7 @@ impl Inbox {
             pushes: VecDeque::new(),
             received: 0,
             partial: Vec::new(),
+            heard: String::new(),
             damaged: None,
             closed: false,
             record: Record::new(RECORD),

@@ -4,7 +4,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{ControlModes, OptionalActions, SpecialCodeIndex};
-use wire::{FrameError, FrameReader, Message, Request};
+use wire::{FrameError, FrameReader, FrameWriter, Message, Request};
 
 /// The port's device; the first serial port is the kernel's console.
 pub(crate) const DEVICE: &str = "/dev/ttyS1";
@@ -15,7 +15,7 @@ pub(crate) struct Port {
     reader: FrameReader,
     out: Vec<u8>,
     written: usize,
-    number: u64,
+    writer: FrameWriter,
     /// Messages made before the harness said Hello; `None` afterwards.
     early: Option<Vec<Message>>,
 }
@@ -38,7 +38,7 @@ impl Port {
             reader: FrameReader::new(),
             out: Vec::with_capacity(256 << 10),
             written: 0,
-            number: 0,
+            writer: FrameWriter::new(),
             early: Some(Vec::new()),
         })
     }
@@ -71,8 +71,7 @@ impl Port {
     }
 
     fn enqueue(&mut self, message: &Message) {
-        self.number += 1;
-        self.out.extend_from_slice(&wire::encode(self.number, message));
+        self.out.extend_from_slice(&self.writer.encode(message));
     }
 
     /// Writes what the port takes now.

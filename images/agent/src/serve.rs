@@ -174,8 +174,14 @@ impl Agent {
                 let names = files::open_dir(CWD, &path).and_then(files::names);
                 Ok(Reply::Now(Answer::Names(names.map_err(failed(format_args!("list {path}")))?)))
             }
-            Ask::Write { path, text } => files::write(&path, &text).map(done),
-            Ask::WriteMany { writes } => write_many(&writes),
+            Ask::Write { path, text } => {
+                self.watcher.written(&path);
+                files::write(&path, &text).map(done)
+            }
+            Ask::WriteMany { writes } => {
+                writes.iter().for_each(|(path, _)| self.watcher.written(path));
+                write_many(&writes)
+            }
             Ask::Put { path, mode, offset, base64 } => {
                 files::put(&path, mode, offset, &decode(&base64)?).map(done)
             }

@@ -5,7 +5,7 @@ use crate::glob;
 use crate::kthreads::KernelThreads;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, FileType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::{Delta, State, Value, WatchSet};
 
 /// What is watched, and what of it was sent.
@@ -14,6 +14,8 @@ pub(crate) struct Watcher {
     threads: KernelThreads,
     sent: State,
     reader: Reader,
+    /// directories of sets that are read once, and were read
+    done: BTreeSet<String>,
 }
 
 impl Watcher {
@@ -24,6 +26,7 @@ impl Watcher {
             threads: KernelThreads::default(),
             sent: State::new(),
             reader: Reader::new(),
+            done: BTreeSet::new(),
         }
     }
 
@@ -32,6 +35,14 @@ impl Watcher {
         self.sets = sets;
         self.threads = KernelThreads::new(threads);
         self.sent.clear();
+        self.done.clear();
+    }
+
+    /// A file was written: what is read once, and has it, is read again.
+    pub(crate) fn written(&mut self, path: &str) {
+        if let Some((dir, _)) = path.rsplit_once('/') {
+            self.done.remove(dir);
+        }
     }
 
     /// Reads everything. `breath` is called after each directory, for what cannot wait.
@@ -39,9 +50,14 @@ impl Watcher {
         let mut now = State::new();
         for set in &self.sets {
             let reader = &mut self.reader;
+            let (done, sent) = (&mut self.done, &self.sent);
             let mut leaf = |path: &str, dir: BorrowedFd<'_>| {
                 let entries = now.entry(path.to_owned()).or_default();
-                read_set(set, dir, reader, entries);
+                let read_before = set.once && !done.insert(path.to_owned());
+                match sent.get(path).filter(|_| read_before) {
+                    Some(known) => keep(set, known, entries),
+                    None => read_set(set, dir, reader, entries),
+                }
                 breath();
             };
             descend(CWD, "", &set.dir, &mut leaf);
@@ -83,6 +99,12 @@ fn split_at_star(pattern: &str) -> (&str, Option<&str>, &str) {
     let begin = pattern[..star].rfind('/').map_or(0, |slash| slash + 1);
     let end = pattern[star..].find('/').map_or(pattern.len(), |slash| star + slash);
     (pattern[..begin].trim_end_matches('/'), Some(&pattern[begin..end]), &pattern[end..])
+}
+
+/// What is known of the files of a set, as it is.
+fn keep(set: &WatchSet, known: &BTreeMap<String, Value>, entries: &mut BTreeMap<String, Value>) {
+    let known = |file: &String| known.get(file).map(|value| (file.clone(), value.clone()));
+    entries.extend(set.files.iter().filter_map(known));
 }
 
 fn read_set(set: &WatchSet, dir: BorrowedFd<'_>, reader: &mut Reader, entries: &mut BTreeMap<String, Value>) {
@@ -128,7 +150,7 @@ mod tests {
 
     fn set(dir: String, files: &[&str], links: &[&str], list: bool) -> WatchSet {
         let owned = |s: &[&str]| s.iter().map(|s| (*s).to_owned()).collect();
-        WatchSet { dir, files: owned(files), links: owned(links), list }
+        WatchSet { dir, files: owned(files), links: owned(links), list, once: false }
     }
 
     fn text(s: &str) -> Value {
@@ -145,6 +167,37 @@ mod tests {
             ("/m*/x".split('/').next().unwrap_or_default(), Some("m*"), "/x")
         );
         assert_eq!(split_at_star("/*"), ("", Some("*"), ""));
+    }
+
+    #[test]
+    fn what_an_effect_has_is_read_once_and_again_after_a_write() {
+        let root = std::env::temp_dir().join(format!("memhp-once-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let base = root.to_str().unwrap().to_owned();
+        let write = |ratio: &str, other: &str| {
+            std::fs::write(root.join("ratio"), ratio).unwrap();
+            std::fs::write(root.join("other"), other).unwrap();
+        };
+        let mut watcher = Watcher::new();
+        let once = WatchSet { once: true, ..set(base.clone(), &["ratio"], &[], false) };
+        watcher.watch(vec![set(base.clone(), &["other"], &[], false), once], vec![]);
+        let mut state = State::new();
+        let mut next = |watcher: &mut Watcher| {
+            watcher.snapshot(&mut || ()).snapshot(&mut state).unwrap();
+            state[&base].clone()
+        };
+        let seen = |ratio, other| {
+            BTreeMap::from([("other".to_owned(), text(other)), ("ratio".to_owned(), text(ratio))])
+        };
+        write("1", "1");
+        assert_eq!(next(&mut watcher), seen("1", "1"));
+        write("2", "2");
+        assert_eq!(next(&mut watcher), seen("1", "2"));
+        watcher.written(&format!("{base}/ratio"));
+        assert_eq!(next(&mut watcher), seen("2", "2"));
+        write("3", "3");
+        assert_eq!(next(&mut watcher), seen("2", "3"));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     /// A tree like sysfs, snapshots of it, and what each tells.

@@ -1,5 +1,6 @@
 //! Lines with a checksum and a number.
 
+use crate::past::Past;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
 
@@ -13,7 +14,7 @@ struct Numbered<T> {
 /// Why a line could not be taken as the next message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameError {
-    /// The line is not `CRC JSON`.
+    /// The line is not `CRC JSON`, nor `CRC~LENGTH:PACKED.` of what was said before.
     Malformed(String),
     /// The checksum does not fit the text.
     Checksum {
@@ -48,17 +49,64 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// The line, with its newline, that carries `message` as number `n`.
-///
-/// # Panics
-/// Never for the types of this crate: they have no map with keys that are not strings.
-pub fn encode<T: Serialize>(n: u64, message: &T) -> Vec<u8> {
-    let json = serde_json::to_vec(&Numbered { n, m: message }).expect("messages are plain JSON");
-    let mut line = format!("{:08x} ", crc32(&json)).into_bytes();
-    line.extend_from_slice(&json);
-    line.push(b'\n');
-    line
+/// Makes the lines that carry messages one way, numbered from 1.
+#[derive(Debug, Default)]
+pub struct FrameWriter {
+    sent: u64,
+    past: Past,
 }
+
+impl FrameWriter {
+    /// A writer whose first message has number 1.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A writer that goes on behind message `sent`, where `past` was kept ([`FrameWriter::past`]).
+    pub fn after(sent: u64, past: String) -> Self {
+        Self { sent, past: Past::new(past) }
+    }
+
+    /// Number of the last message.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The end of what was sent, from which the next message may quote.
+    pub fn past(&self) -> &str {
+        self.past.text()
+    }
+
+    /// The line of the next message, with its newline.
+    ///
+    /// # Panics
+    /// Never for the types of this crate: they have no map with keys that are not strings.
+    pub fn encode<T: Serialize>(&mut self, message: &T) -> Vec<u8> {
+        self.sent += 1;
+        let json =
+            serde_json::to_string(&Numbered { n: self.sent, m: message }).expect("messages are plain JSON");
+        let mut line = format!("{:08x}", crc32(json.as_bytes())).into_bytes();
+        // The first message may be said again, and noise may stand before it: it goes as it is.
+        match self.past.pack(&json).filter(|_| self.sent > 1) {
+            Some(packed) => {
+                line.push(PACKED);
+                line.extend(packed);
+            }
+            None => {
+                line.push(PLAIN);
+                line.extend(json.as_bytes());
+            }
+        }
+        line.push(b'\n');
+        self.past.keep(&json);
+        line
+    }
+}
+
+/// Behind the checksum of a line: the message follows as JSON.
+const PLAIN: u8 = b' ';
+/// Behind the checksum of a line: the message follows as [`Past::pack`] makes it.
+const PACKED: u8 = b'~';
 
 /// Collects bytes and hands out checked messages in order.
 #[derive(Debug, Default)]
@@ -66,6 +114,7 @@ pub struct FrameReader {
     buffer: Vec<u8>,
     scanned: usize,
     last: u64,
+    past: Past,
 }
 
 impl FrameReader {
@@ -74,9 +123,15 @@ impl FrameReader {
         Self::default()
     }
 
-    /// A reader whose next message has number `last + 1`: the other side was talked to before.
-    pub fn after(last: u64) -> Self {
-        Self { last, ..Self::default() }
+    /// A reader whose next message has number `last + 1`: the other side was talked to before, and `past` was kept of
+    /// that ([`FrameReader::past`]).
+    pub fn after(last: u64, past: String) -> Self {
+        Self { last, past: Past::new(past), ..Self::default() }
+    }
+
+    /// The end of what was heard, from which the next message may quote.
+    pub fn past(&self) -> &str {
+        self.past.text()
     }
 
     /// Adds bytes as they came from the port.
@@ -130,20 +185,23 @@ impl FrameReader {
         let malformed =
             || FrameError::Malformed(String::from_utf8_lossy(&line[..line.len().min(120)]).into());
         let (sum, json) = match line.get(8) {
-            Some(b' ') => (&line[..8], &line[9..]),
+            Some(&PLAIN) => (&line[..8], std::str::from_utf8(&line[9..]).ok().map(str::to_string)),
+            Some(&PACKED) => (&line[..8], self.past.unpack(&line[9..])),
             _ => return Err(malformed()),
         };
+        let json = json.ok_or_else(malformed)?;
         let stated = std::str::from_utf8(sum).ok().and_then(|s| u32::from_str_radix(s, 16).ok());
         let stated = stated.ok_or_else(malformed)?;
-        let computed = crc32(json);
+        let computed = crc32(json.as_bytes());
         if stated != computed {
             return Err(FrameError::Checksum { stated, computed });
         }
-        let Numbered { n, m } = serde_json::from_slice(json).map_err(|e| FrameError::Json(e.to_string()))?;
+        let Numbered { n, m } = serde_json::from_str(&json).map_err(|e| FrameError::Json(e.to_string()))?;
         let expected = self.last + 1;
         if n != expected {
             return Err(FrameError::Number { expected, got: n });
         }
+        self.past.keep(&json);
         self.last = n;
         Ok(m)
     }
@@ -182,8 +240,9 @@ mod tests {
 
     #[test]
     fn whole_messages_come_out_in_order_however_the_bytes_arrive() {
-        let mut bytes = encode(1, &"one".to_string());
-        bytes.extend(encode(2, &"two".to_string()));
+        let mut writer = FrameWriter::new();
+        let mut bytes = writer.encode(&"one".to_string());
+        bytes.extend(writer.encode(&"two".to_string()));
         let mut reader = FrameReader::new();
         let mut got = Vec::new();
         for b in bytes {
@@ -198,29 +257,55 @@ mod tests {
 
     #[test]
     fn noise_in_front_of_the_first_message_is_skipped_and_later_is_not() {
-        let noisy = |n| [b"0ff {\"n\": 1 \xff 12345678 {".to_vec(), encode(n, &"text".to_string())].concat();
+        let mut writer = FrameWriter::new();
+        let mut noisy =
+            || [b"0ff {\"n\": 1 \xff 12345678 {".to_vec(), writer.encode(&"text".to_string())].concat();
         let mut reader = FrameReader::new();
-        reader.push(&noisy(1));
+        reader.push(&noisy());
         assert_eq!(reader.take::<String>(), Some(Ok("text".to_string())));
-        reader.push(&noisy(2));
+        reader.push(&noisy());
         assert!(matches!(reader.take::<String>(), Some(Err(FrameError::Malformed(_)))));
     }
 
     #[test]
     fn counting_goes_on_where_it_was() {
-        let mut reader = FrameReader::after(7);
-        reader.push(&encode(8, &"eight".to_string()));
+        let mut reader = FrameReader::after(7, String::new());
+        reader.push(&FrameWriter::after(7, String::new()).encode(&"eight".to_string()));
         assert_eq!(reader.take::<String>(), Some(Ok("eight".to_string())));
     }
 
     #[test]
+    fn a_message_quotes_what_went_before_also_behind_a_save() {
+        let text = |n: u32| (0..500).map(|i| format!("{} ", i * i + n / 4)).collect::<String>();
+        let (mut writer, mut reader) = (FrameWriter::new(), FrameReader::new());
+        let mut lengths = Vec::new();
+        for n in 0..8 {
+            if n == 5 {
+                writer = FrameWriter::after(writer.sent(), writer.past().to_string());
+                reader = FrameReader::after(5, reader.past().to_string());
+            }
+            let line = writer.encode(&text(n));
+            lengths.push(line.len());
+            reader.push(&line);
+            assert_eq!(reader.take::<String>(), Some(Ok(text(n))));
+        }
+        assert_eq!((lengths[0] > text(0).len(), lengths[5] * 20 < lengths[0]), (true, true), "{lengths:?}");
+        let mut stranger = FrameReader::after(8, String::new());
+        stranger.push(&writer.encode(&text(8)));
+        assert!(matches!(
+            stranger.take::<String>(),
+            Some(Err(FrameError::Malformed(_) | FrameError::Checksum { .. }))
+        ));
+    }
+
+    #[test]
     fn damage_loss_and_noise_are_told_apart() {
-        let mut reader = FrameReader::new();
-        let mut bad = encode(1, &"one".to_string());
+        let (mut writer, mut reader) = (FrameWriter::new(), FrameReader::new());
+        let mut bad = writer.encode(&"one".to_string());
         bad[20] ^= 1;
         reader.push(&bad);
         assert!(matches!(reader.take::<String>(), Some(Err(FrameError::Checksum { .. }))));
-        reader.push(&encode(2, &"two".to_string()));
+        reader.push(&writer.encode(&"two".to_string()));
         assert_eq!(reader.take::<String>(), Some(Err(FrameError::Number { expected: 1, got: 2 })));
         reader.push(b"\n\r\n[    0.0] printk\n");
         assert!(matches!(reader.take::<String>(), Some(Err(FrameError::Malformed(_)))));

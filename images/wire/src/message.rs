@@ -211,6 +211,8 @@ pub struct WatchSet {
     pub links: Vec<String>,
     /// also report the names in the directory, those of regular files with their permissions in octal (`state=644`)
     pub list: bool,
+    /// reading these files has an effect: they are read once, and again after the agent has written one of them
+    pub once: bool,
 }
 
 /// Who the agent is.
