@@ -128,9 +128,9 @@ fn a_missing_message_damages_the_line_for_good() {
     let (channel, mut agent) = channel(Counters::default());
     std::thread::spawn(move || {
         let id = agent.take().id;
-        agent.sent += 1; // one was lost
+        agent.writer.encode(&"lost");
         agent.answer(id, Ok(Answer::Done));
-        agent.sent -= 1;
+        agent.writer = FrameWriter::after(agent.writer.sent() - 2, String::new());
         let id = agent.take().id;
         agent.answer(id, Ok(Answer::Done));
         agent.take();

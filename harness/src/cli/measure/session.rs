@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// A kernel, ready for trials.
 enum Ready<'a> {
-    Host(Guests<'a>, Template),
+    Host(Guests<'a>, Box<Template>),
     Instructions(Guests<'a>, script::Idle),
 }
 
@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
                 let path = &guests.initrd;
                 std::fs::write(path, bytes).map_err(|e| missed(format!("{}: {e}", path.display())))?;
                 let (template, free) = guests.template().map_err(missed)?;
-                Ok((kernel.name.clone(), Ready::Host(guests, template), free))
+                Ok((kernel.name.clone(), Ready::Host(guests, Box::new(template)), free))
             }
             Clock::Instructions => {
                 guests.extra.extend(script::args(self.args.seed));
