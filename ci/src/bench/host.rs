@@ -26,6 +26,13 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// The bzImage of a packaged kernel.
+    pub(super) fn image(&self, kernel: &str) -> Result<PathBuf> {
+        let (sh, memhp) = (self.sh, &self.memhp);
+        let list = cmd!(sh, "{memhp} kernels --format json").quiet().read()?;
+        image_of(&list, kernel)?.with_context(|| format!("no image of {kernel} at hand"))
+    }
+
     fn most_pss(&self, kernel: &str) -> Result<f64> {
         let dir = self.sh.create_temp_dir()?;
         let mut memhp = Command::new(&self.memhp)
@@ -52,9 +59,7 @@ impl Bench<'_> {
         let (packages, out) = (dir.path().join("packages"), dir.path().join("out"));
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"];
         cmd!(sh, "python3 {pip...} {packages} virtme-ng").quiet().run()?;
-        let memhp = &self.memhp;
-        let image = cmd!(sh, "{memhp} kernels --format json").quiet().read()?;
-        let image = image_of(&image, kernel)?.with_context(|| format!("no image of {kernel} at hand"))?;
+        let (memhp, image) = (&self.memhp, self.image(kernel)?);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..self.turns {
             let begun = Instant::now();

@@ -2,6 +2,7 @@
 
 use crate::policy::OnlineType;
 use crate::version::Version;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Options that change what hotplug does or what the kernel can tell about it; they go into the results.
@@ -42,7 +43,7 @@ pub const OPTIONS_THAT_MATTER: &[&str] = &[
 ];
 
 /// A parsed configuration. Option names are given without `CONFIG_`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Config {
     arch: Option<String>,
     version: Option<Version>,

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wire::{Answer, Ask};
 
+mod kept;
+
 /// What a probe boot came to.
 pub enum Probed {
     /// the kernel as the oracle sees it, and the configuration as far as it shows
@@ -69,12 +71,25 @@ fn machine() -> schema::Machine {
     schema::Machine { nodes: vec!["256M".into(); 2], ..schema::Machine::default() }
 }
 
-/// Boots `kernel` without any parameter that concerns memory and asks it. /proc/config.gz says all; without it the
-/// files that are there, and what `auto_online_blocks` reads, say enough.
+/// What a boot of `kernel` shows, without any parameter that concerns memory: /proc/config.gz says all; without it the
+/// files that are there, and what `auto_online_blocks` reads, say enough. An answer is kept in the cache, for this image and
+/// all that the probe is made of.
 ///
 /// # Errors
 /// The host cannot boot it, it does not answer what it is asked, or it has no memory hotplug.
 pub fn probe(host: &Host, kernel: &Kernel) -> Result<Probed, Trouble> {
+    let kept = kept::Place::of(host, kernel);
+    if let Some(answer) = kept.as_ref().and_then(kept::Place::answer) {
+        return Ok(answer.into());
+    }
+    let probed = boot(host, kernel)?;
+    if let (Probed::Subject(subject, config), Some(place)) = (&probed, &kept) {
+        place.keep(&kept::Answer { subject: Subject::clone(subject), config: config.clone() });
+    }
+    Ok(probed)
+}
+
+fn boot(host: &Host, kernel: &Kernel) -> Result<Probed, Trouble> {
     let boot = Boot {
         kernel: kernel.boot.clone(),
         initrd: Some(host.plain_initramfs()?.path),

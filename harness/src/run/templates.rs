@@ -105,7 +105,7 @@ fn about_boot_policy(id: &str, cmdline: &str) -> bool {
 }
 
 /// Which QEMU: path, size and time of change.
-fn program(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn program(path: &Path) -> io::Result<Vec<u8>> {
     let meta = fs::metadata(path)?;
     let about = format!("{}\0{}\0{}\0{}", path.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
     Ok(about.into_bytes())
