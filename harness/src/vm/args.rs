@@ -98,6 +98,8 @@ pub struct Boot {
 pub enum End {
     /// a connected socket that QEMU inherits
     Fd(RawFd),
+    /// pipes `PATH.in` and `PATH.out`, by QEMU's working directory
+    Pipe(PathBuf),
     /// the terminal, for a command line that is pasted
     Stdio,
     /// a socket that QEMU listens on, for a command line that is pasted
@@ -290,6 +292,7 @@ fn cold_dimm(ram: &Ram, dimm: &ColdDimm) -> Vec<String> {
 fn chardev(id: &str, end: &End) -> String {
     match end {
         End::Fd(fd) => format!("socket,id={id},fd={fd}"),
+        End::Pipe(path) => format!("pipe,id={id},path={}", escape(&path.to_string_lossy())),
         End::Stdio => format!("stdio,id={id},signal=off"),
         End::Listen(path) => {
             format!("socket,id={id},path={},server=on,wait=off", escape(&path.to_string_lossy()))

@@ -5,9 +5,9 @@
 
 use super::hub::{Deadline, Hub, State, WaitError};
 use super::inbox::{self, Counters, JobEnd, Push, brief};
-use super::trickle;
+use super::line::{self, Line};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,15 +68,15 @@ struct Writer {
 
 impl Channel {
     /// Starts to read; `counters` are those of the guest's past ([`Counters::default`] for a guest that boots).
-    pub(super) fn start(hub: Arc<Hub>, stream: UnixStream, counters: Counters) -> std::io::Result<Self> {
-        let reader = stream.try_clone()?;
+    pub(super) fn start(hub: Arc<Hub>, line: Line, counters: Counters) -> std::io::Result<Self> {
+        let Line { from_guest, to_guest } = line;
         let posts = Arc::clone(&hub);
         hub.post(|state| state.agent.received = counters.received);
         let mut frames = FrameReader::after(counters.received, counters.heard);
         frames.push(&counters.partial);
-        std::thread::Builder::new().name("agent".into()).spawn(move || read(reader, frames, &posts))?;
+        std::thread::Builder::new().name("agent".into()).spawn(move || read(from_guest, frames, &posts))?;
         let (bytes, queue) = mpsc::channel();
-        std::thread::Builder::new().name("agent-out".into()).spawn(move || write(stream, &queue))?;
+        std::thread::Builder::new().name("agent-out".into()).spawn(move || write(to_guest, &queue))?;
         let frames = FrameWriter::after(counters.sent, counters.said);
         let writer = Writer { bytes, frames, last_id: counters.last_id };
         Ok(Self { hub, writer: Mutex::new(writer) })
@@ -259,18 +259,18 @@ fn describe(ask: &Ask) -> String {
     }
 }
 
-fn write(mut stream: UnixStream, queue: &Receiver<Vec<u8>>) {
+fn write(mut to_guest: File, queue: &Receiver<Vec<u8>>) {
     while let Ok(bytes) = queue.recv() {
-        if stream.write_all(&bytes).is_err() {
+        if to_guest.write_all(&bytes).is_err() {
             return;
         }
     }
 }
 
-fn read(mut stream: UnixStream, mut frames: FrameReader, hub: &Hub) {
+fn read(mut from_guest: File, mut frames: FrameReader, hub: &Hub) {
     let mut bytes = [0u8; 64 * 1024];
     loop {
-        match trickle::read(&mut stream, &mut bytes) {
+        match line::read(&mut from_guest, &mut bytes) {
             0 => break,
             n => frames.push(&bytes[..n]),
         }

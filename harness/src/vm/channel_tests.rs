@@ -2,6 +2,7 @@ use super::*;
 use crate::vm::hub;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::net::UnixStream;
 use wire::Uevent;
 
 /// The agent's side.
@@ -37,7 +38,7 @@ impl Agent {
 }
 
 fn channel(counters: Counters) -> (Channel, Agent) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (ours, theirs) = Line::of_test();
     let frames = FrameReader::after(counters.sent, counters.said.clone());
     let writer = FrameWriter::after(counters.received, counters.heard.clone());
     let channel = Channel::start(hub::silent(None), ours, counters).unwrap();
@@ -161,12 +162,12 @@ fn a_guest_that_does_not_read_does_not_block_the_asker() {
 
 #[test]
 fn qemu_gone_and_alarm_end_a_wait() {
-    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let (ours, _theirs) = Line::of_test();
     let hub = hub::silent(None);
     let channel = Channel::start(Arc::clone(&hub), ours, Counters::default()).unwrap();
     let (monitor, qemu) = UnixStream::pair().unwrap();
     let _qmp = crate::vm::Qmp::start(Arc::clone(&hub), monitor).unwrap();
-    let (serial, mut guest) = UnixStream::pair().unwrap();
+    let (serial, mut guest) = Line::of_test();
     let console = crate::vm::Console::start(Arc::clone(&hub), serial).unwrap();
     console.watch(Some(Box::new(|line| line.starts_with("Kernel panic"))));
     guest.write_all(b"Kernel panic - not syncing\n").unwrap();

@@ -4,11 +4,11 @@
 //! caller's predicate finds alarming ends every wait for the guest at once (see [`super::WaitError::Alarm`]).
 
 use super::hub::{Deadline, Hub, State, WaitError};
+use super::line::{self, Line as Port};
 use super::record::{Line, Lines, Record, Splitter};
-use super::trickle;
 use std::fmt;
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +17,6 @@ pub type Predicate = Box<dyn Fn(&str) -> bool + Send>;
 
 /// Bytes of console that are kept, half of them from the beginning.
 const RECORD: usize = 16 << 20;
-
-/// A guest that takes no input for so long takes none.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What came over the console so far.
 pub(super) struct Inbox {
@@ -64,16 +61,15 @@ impl Inbox {
 #[derive(Debug)]
 pub struct Console {
     hub: Arc<Hub>,
-    input: Mutex<UnixStream>,
+    input: Mutex<File>,
 }
 
 impl Console {
-    pub(super) fn start(hub: Arc<Hub>, stream: UnixStream) -> std::io::Result<Self> {
-        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-        let reader = stream.try_clone()?;
+    pub(super) fn start(hub: Arc<Hub>, Port { from_guest, to_guest }: Port) -> std::io::Result<Self> {
+        rustix::io::ioctl_fionbio(&to_guest, true)?; // a guest that takes no input is not waited for
         let posts = Arc::clone(&hub);
-        std::thread::Builder::new().name("console".into()).spawn(move || read(reader, &posts))?;
-        Ok(Self { hub, input: Mutex::new(stream) })
+        std::thread::Builder::new().name("console".into()).spawn(move || read(from_guest, &posts))?;
+        Ok(Self { hub, input: Mutex::new(to_guest) })
     }
 
     /// Number of the next line to come: a position to look from later.
@@ -152,7 +148,7 @@ impl Console {
     /// Types something into the console.
     ///
     /// # Errors
-    /// The socket is closed: QEMU is gone; or full: the guest does not read.
+    /// The pipe is closed: QEMU is gone; or full: the guest does not read.
     pub fn type_in(&self, bytes: &[u8]) -> std::io::Result<()> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)
     }
@@ -162,11 +158,11 @@ impl Console {
     }
 }
 
-fn read(mut stream: UnixStream, hub: &Hub) {
+fn read(mut from_guest: File, hub: &Hub) {
     let mut splitter = Splitter::default();
     let mut bytes = [0u8; 16 * 1024];
     loop {
-        let lines = match trickle::read(&mut stream, &mut bytes) {
+        let lines = match line::read(&mut from_guest, &mut bytes) {
             0 => break,
             n => splitter.push(&bytes[..n]),
         };

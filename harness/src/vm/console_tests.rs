@@ -1,8 +1,9 @@
 use super::*;
 use crate::vm::hub;
+use std::os::unix::net::UnixStream;
 
 fn console(watch: Option<Predicate>) -> (Console, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (ours, theirs) = Port::of_test();
     (Console::start(hub::silent(watch), ours).unwrap(), theirs)
 }
 
@@ -51,8 +52,8 @@ fn a_muted_alarm_is_kept_and_ends_no_wait() {
 fn a_panic_that_ends_qemu_is_an_alarm_although_the_monitor_closes_first() {
     let hub = hub::silent(Some(Box::new(|line| line.starts_with("Kernel panic"))));
     let (monitor, qemu) = UnixStream::pair().unwrap();
-    let (serial, mut guest) = UnixStream::pair().unwrap();
-    let (line, agent) = UnixStream::pair().unwrap();
+    let (serial, mut guest) = Port::of_test();
+    let (line, agent) = Port::of_test();
     let _qmp = crate::vm::Qmp::start(Arc::clone(&hub), monitor).unwrap();
     let console = Console::start(Arc::clone(&hub), serial).unwrap();
     let _channel = crate::vm::Channel::start(Arc::clone(&hub), line, Default::default()).unwrap();

@@ -1,6 +1,6 @@
 //! QEMU: arguments, process, monitor, console, the line to the agent.
 //!
-//! The picture: [`Vm::start`] makes a private run directory and three socket pairs, starts QEMU bound to this
+//! The picture: [`Vm::start`] makes a private run directory, a socket pair and two pairs of pipes, starts QEMU bound to this
 //! process, and a thread for each source (QMP, console, agent, process) posts what comes to one hub. Every wait is a
 //! wait there, with a [`Deadline`], and is ended by an alarming console line and by QEMU's death as well.
 //!
@@ -17,6 +17,7 @@ mod dimm;
 mod event;
 mod hub;
 mod inbox;
+mod line;
 pub mod panic_port;
 mod process;
 mod qemu;
@@ -26,7 +27,6 @@ mod rundir;
 mod sparse;
 mod start;
 pub mod template;
-mod trickle;
 
 pub use args::{Accel, Boot, ColdDimm, Machine, NodeSpec, Ram};
 pub use channel::{Channel, ChannelError, Reply};

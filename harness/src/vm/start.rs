@@ -5,6 +5,7 @@ use super::channel::Channel;
 use super::console::{self, Console, Predicate};
 use super::hub::{Deadline, Hub, State, WaitError};
 use super::inbox::{self, Counters};
+use super::line;
 use super::process::{Exit, Process};
 use super::qemu::Qemu;
 use super::qmp::{self, Qmp, QmpError, Stamped};
@@ -136,15 +137,18 @@ impl Vm {
             agent: inbox::Inbox::new(),
             exit: None,
         }));
-        let (console, console_end) = UnixStream::pair()?;
-        let (agent, agent_end) = UnixStream::pair()?;
+        let (console, console_end) = line::pair()?;
+        let (agent, agent_end) = line::pair()?;
         let (monitor, monitor_end) = UnixStream::pair()?;
-        let fd = |end: &UnixStream| End::Fd(end.as_raw_fd());
-        let ends = Ends { console: fd(&console_end), agent: fd(&agent_end), qmp: fd(&monitor_end) };
+        let ends = Ends {
+            console: console_end.link(run.path(), "console")?,
+            agent: agent_end.link(run.path(), "agent")?,
+            qmp: End::Fd(monitor_end.as_raw_fd()),
+        };
         let args = layout.args(&ends);
         let mut command = Command::new(&spec.qemu.path);
         command.args(&args).current_dir(run.path());
-        let inherit = [&console_end, &agent_end, &monitor_end].map(AsRawFd::as_raw_fd).to_vec();
+        let inherit = [&console_end.fds()[..], &agent_end.fds(), &[monitor_end.as_raw_fd()]].concat();
         let process = Process::start(Arc::clone(&hub), command, inherit, run.path().join("stderr"))?;
         drop((console_end, agent_end, monitor_end)); // QEMU's copies are the last ones: they close when it ends
         Ok(Self {
