@@ -10,6 +10,7 @@ mod error;
 mod exact;
 pub mod expect;
 mod parse_blocks;
+mod parse_kcore;
 mod parse_pagetypes;
 mod parse_proc;
 mod parse_threads;
@@ -24,6 +25,8 @@ mod tests;
 #[cfg(test)]
 mod tests_findings;
 #[cfg(test)]
+mod tests_kcore;
+#[cfg(test)]
 mod tests_nodes;
 #[cfg(test)]
 mod tests_sums;
@@ -32,6 +35,7 @@ mod watch;
 pub use error::FactError;
 pub use exact::exact;
 pub use parse_blocks::{BlockFacts, NodeFacts};
+pub use parse_kcore::Segment;
 pub use parse_pagetypes::{FreePages, PageTypes};
 pub use parse_proc::Region;
 pub use parse_zoneinfo::{ZoneFacts, ZoneInfo};

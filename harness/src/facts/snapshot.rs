@@ -2,6 +2,7 @@
 
 use super::error::{FactError, Line};
 use super::parse_blocks::{self, BlockFacts, NodeFacts};
+use super::parse_kcore::{self, Segment};
 use super::parse_pagetypes::{self, PageTypes};
 use super::parse_proc::{self, Region};
 use super::parse_threads;
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub vmstat: Option<BTreeMap<String, u64>>,
     /// /proc/iomem, in the file's order
     pub iomem: Option<Vec<Region>>,
+    /// segments of memory in /proc/kcore, by address; `None`: the kernel has none, or does not let it be read
+    pub kcore: Option<Vec<Segment>>,
     /// /proc/pagetypeinfo
     pub pagetypes: Option<PageTypes>,
     /// /proc/buddyinfo: free pages by node and zone
@@ -106,6 +109,7 @@ impl Snapshot {
             meminfo,
             vmstat: optional(s, "/proc/vmstat", parse_proc::vmstat)?,
             iomem: optional(s, "/proc/iomem", parse_proc::iomem)?,
+            kcore: parse_kcore::kcore(s)?,
             pagetypes: optional(s, "/proc/pagetypeinfo", parse_pagetypes::parse)?,
             buddies: optional(s, "/proc/buddyinfo", parse_pagetypes::buddies)?,
             memmap: memmap(s)?,

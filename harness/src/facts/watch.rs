@@ -70,6 +70,10 @@ pub(crate) const NODE_MASKS: [&str; 5] = ["online", "possible", "has_memory", "h
 pub(crate) const PROC_FILES: [&str; 6] =
     ["zoneinfo", "meminfo", "iomem", "pagetypeinfo", "buddyinfo", "vmstat"];
 
+/// The memory that the kernel shows as a core file. The agent does not read it whole: it tells the segments of memory, by
+/// address, as lines `ADDRESS SIZE` (images/agent/src/kcore.rs).
+pub(crate) const KCORE: &str = "/proc/kcore";
+
 /// The request that makes every snapshot complete.
 ///
 /// Up to 6.12 (and 6.17 upstream) reading `valid_zones` while its block is being added may oops
@@ -84,6 +88,10 @@ pub(crate) const PROC_FILES: [&str; 6] =
 /// Of a node `vmstat` is read first and then `numastat`, and /proc/zoneinfo after both: what is judged of counters that
 /// only grow rests on that order.
 ///
+/// `kcore` is opened for its program headers, and the kernel makes its list of them anew then, where memory came online or
+/// went offline since (fs/proc/kcore.c:open_kcore): that changes nothing else. It comes behind the files that count memory,
+/// because it takes some.
+///
 /// What is the same in each ACPI slot is listed in the first one: the permissions of their files are of one attribute in
 /// the kernel, and there may be hundreds of slots.
 ///
@@ -97,6 +105,7 @@ pub fn watch() -> Ask {
         set(&format!("{NODE}/node*"), &NODE_FILES, &["memory"], true),
         set(&format!("{TIERS}/memory_tier*"), &["nodelist"], &[], false),
         set("/proc", &PROC_FILES, &[], false),
+        set("/proc", &["kcore"], &[], false),
         set("/proc/sys/vm", &VM_SYSCTLS, &[], false),
         once("/proc/sys/vm", &[RESERVE_RATIO]),
         set("/proc/sys/kernel", &["tainted"], &[], false),

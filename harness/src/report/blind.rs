@@ -25,6 +25,10 @@ pub(super) fn unseen(data: &BTreeMap<String, Value>) -> Vec<String> {
     let Some(dirs) = dirs else { return all };
     let read = |name: &str| dirs.get("/proc").is_some_and(|files| files[name]["text"].is_string());
     all.extend(FILES.iter().filter(|name| !read(name)).map(|name| format!("/proc/{name}")));
+    // an old log has no word of it
+    if dirs.get("/proc").is_some_and(|files| files["kcore"]["errno"].is_number()) {
+        all.push("/proc/kcore (CONFIG_PROC_KCORE)".to_string());
+    }
     if !dirs.keys().any(|dir| dir.starts_with(MEMMAP)) {
         all.push(format!("{MEMMAP} (CONFIG_FIRMWARE_MEMMAP)"));
     }
@@ -50,8 +54,15 @@ mod tests {
         assert_eq!(of(json!({ "uevents": true, "page_flags": true }), all.clone()), [""; 0]);
         let want = ["uevents (CONFIG_NET)", "page flags (CONFIG_PROC_PAGE_MONITOR)"];
         assert_eq!(of(json!({ "uevents": false, "page_flags": false }), all), want);
-        let some = json!({ "/proc": { "iomem": text, "buddyinfo": text, "pagetypeinfo": { "errno": 2 } } });
-        let want = ["/proc/pagetypeinfo", "/proc/vmstat", "/sys/firmware/memmap (CONFIG_FIRMWARE_MEMMAP)"];
+        let errno = json!({ "errno": 2 });
+        let some =
+            json!({ "/proc": { "iomem": text, "buddyinfo": text, "pagetypeinfo": errno, "kcore": errno } });
+        let want = [
+            "/proc/pagetypeinfo",
+            "/proc/vmstat",
+            "/proc/kcore (CONFIG_PROC_KCORE)",
+            "/sys/firmware/memmap (CONFIG_FIRMWARE_MEMMAP)",
+        ];
         assert_eq!(of(json!({ "uevents": true, "page_flags": true }), some), want);
         assert_eq!(unseen(&BTreeMap::from([("what".to_string(), json!("settled"))])), [""; 0]);
     }

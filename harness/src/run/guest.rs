@@ -308,6 +308,15 @@ impl Guest {
         }
     }
 
+    /// Waits until all that the kernel has printed so far has come.
+    pub fn await_console(&self, deadline: Deadline) -> Result<(), Trouble> {
+        let marks = self.vm.console().marks();
+        match self.write("/dev/console", &format!("\n{}\n", vm::CONSOLE_MARK), deadline)? {
+            0 => self.vm.console().wait_mark(marks, deadline).map_err(wait_trouble),
+            errno => Err(Trouble::Error(format!("/dev/console: errno {errno}"))),
+        }
+    }
+
     /// Stores a file in the guest.
     pub fn put(&self, path: &str, mode: u32, bytes: &[u8], deadline: Deadline) -> Result<(), Trouble> {
         super::put::parts(path, mode, bytes).into_iter().try_for_each(|put| self.ask(put, deadline).map(drop))

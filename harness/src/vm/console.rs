@@ -18,6 +18,9 @@ pub type Predicate = Box<dyn Fn(&str) -> bool + Send>;
 /// Bytes of console that are kept, half of them from the beginning.
 const RECORD: usize = 16 << 20;
 
+/// A line that somebody in the guest writes to see when all before it has come; it is not kept.
+pub const MARK: &str = "memhp: all before this has come";
+
 /// What came over the console so far.
 pub(super) struct Inbox {
     record: Record,
@@ -25,6 +28,7 @@ pub(super) struct Inbox {
     alarm: Option<Line>,
     muted: bool,
     closed: bool,
+    marks: u64,
 }
 
 impl fmt::Debug for Inbox {
@@ -35,7 +39,7 @@ impl fmt::Debug for Inbox {
 
 impl Inbox {
     pub(super) fn new(watch: Option<Predicate>) -> Self {
-        Self { record: Record::new(RECORD), watch, alarm: None, muted: false, closed: false }
+        Self { record: Record::new(RECORD), watch, alarm: None, muted: false, closed: false, marks: 0 }
     }
 
     /// The alarm that ends waits.
@@ -48,6 +52,10 @@ impl Inbox {
     }
 
     fn take(&mut self, text: String) {
+        if text == MARK {
+            self.marks += 1;
+            return;
+        }
         let alarming = self.alarm.is_none() && self.watch.as_ref().is_some_and(|watch| watch(&text));
         let number = self.record.next();
         self.record.push(text);
@@ -124,6 +132,20 @@ impl Console {
             from = state.console.record.next();
             found
         })
+    }
+
+    /// Lines that were [`MARK`] so far.
+    pub fn marks(&self) -> u64 {
+        self.look(|console| console.marks)
+    }
+
+    /// Waits for a [`MARK`] beyond the first `marks`: all that was printed before it has come then.
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn wait_mark(&self, marks: u64, deadline: Deadline) -> Result<(), WaitError> {
+        let find = |state: &mut State| (state.console.marks > marks).then_some(());
+        self.hub.wait_guest("the console to come to its end", deadline, find)
     }
 
     /// Waits until nothing came for `quiet`, at most until the deadline: for the rest of an oops, or of a report that

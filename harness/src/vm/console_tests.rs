@@ -38,6 +38,21 @@ fn the_first_alarming_line_ends_a_wait() {
 }
 
 #[test]
+fn a_mark_is_waited_for_and_not_kept() {
+    let (console, mut guest) = console(None);
+    guest.write_all(format!("{MARK}\r\n").as_bytes()).unwrap();
+    console.wait_mark(0, soon()).unwrap();
+    assert_eq!(console.marks(), 1);
+    let writer = std::thread::spawn(move || {
+        guest.write_all(format!("last\r\n{MARK}\r\n").as_bytes()).unwrap();
+        guest
+    });
+    console.wait_mark(1, soon()).unwrap();
+    assert_eq!((console.text().as_str(), console.end()), ("last\n", 1));
+    writer.join().unwrap();
+}
+
+#[test]
 fn a_muted_alarm_is_kept_and_ends_no_wait() {
     let (console, mut guest) = console(Some(Box::new(|line| line.contains("BUG:"))));
     guest.write_all(b"BUG: one\nBacktrace\n").unwrap();

@@ -30,7 +30,7 @@ pub mod template;
 
 pub use args::{Accel, Boot, ColdDimm, Machine, NodeSpec, Ram};
 pub use channel::{Channel, ChannelError, Reply};
-pub use console::{Console, Predicate};
+pub use console::{Console, MARK as CONSOLE_MARK, Predicate};
 pub use diagnose::Diagnosis;
 pub use dimm::{MemoryDevice, Ost, Plug, PlugError, Plugged, UnplugError, UnplugOutcome, Unplugging};
 pub use event::Event;

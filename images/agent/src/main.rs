@@ -11,6 +11,7 @@ mod fresh;
 mod glob;
 mod hold;
 mod job;
+mod kcore;
 mod kthreads;
 mod manner;
 mod outbox;

@@ -2,6 +2,7 @@
 
 use crate::files::{Reader, entries as entries_of, names, open_dir, with_modes};
 use crate::glob;
+use crate::kcore;
 use crate::kthreads::KernelThreads;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, FileType};
@@ -109,7 +110,11 @@ fn keep(set: &WatchSet, known: &BTreeMap<String, Value>, entries: &mut BTreeMap<
 
 fn read_set(set: &WatchSet, dir: BorrowedFd<'_>, reader: &mut Reader, entries: &mut BTreeMap<String, Value>) {
     for file in &set.files {
-        entries.insert(file.clone(), reader.value(dir, file));
+        let value = match (set.dir.as_str(), file.as_str()) {
+            (kcore::DIR, kcore::NAME) => kcore::value(dir, file),
+            _ => reader.value(dir, file),
+        };
+        entries.insert(file.clone(), value);
     }
     if !set.list && set.links.is_empty() {
         return;

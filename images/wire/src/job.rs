@@ -180,6 +180,16 @@ pub enum HoldKind {
     Registered,
     /// private anonymous pages that a second process shares until one of the two writes (fork): movable
     Forked,
+    /// transparent huge pages, shared in the same way: movable
+    ForkedThp,
+    /// pages of a file of hugetlbfs (2 MiB), shared; the pool is made larger for them: movable
+    HugetlbShared,
+    /// pages of a tmpfs file that io_uring has pinned for long
+    RegisteredTmpfs,
+    /// pages of hugetlbfs (2 MiB) that io_uring has pinned for long
+    RegisteredHugetlb,
+    /// memory of transparent huge pages that was read and never written: the one huge page of zeros
+    HugeZero,
     /// private anonymous pages of which two each are alike, held when the kernel's page merging has been through: movable
     Mergeable,
 }

@@ -58,6 +58,16 @@ pub enum HoldKind {
     /// private anonymous pages that a second process shares until one of the two writes (fork); at the end both look at them
     /// while one writes, so that as much again is needed
     Forked,
+    /// transparent huge pages, shared in the same way (as much again is needed at the end)
+    ForkedHuge,
+    /// pages of a file of hugetlbfs, shared, which the kernel makes for it
+    HugetlbShared,
+    /// pages of a tmpfs file, registered with io_uring
+    RegisteredTmpfs,
+    /// pages of hugetlbfs, which the kernel makes for it, registered with io_uring
+    RegisteredHugetlb,
+    /// memory of transparent huge pages that was read and never written: all of it is the one huge page of zeros
+    HugeZero,
     /// private anonymous pages, merged (switch it on first: /sys/kernel/mm/ksm/run)
     Mergeable,
 }

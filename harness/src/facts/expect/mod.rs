@@ -5,14 +5,15 @@
 //! one block in a wrong zone is one finding and not thirty. Both want a quiet guest: no plug, unplug, online or
 //! offline under way.
 //!
-//! Facts are named `block.*`, `zone.*`, `zoneinfo.*`, `node.*`, `meminfo.*`, `vmstat.*`, `iomem.*`, `memmap.*`, `acpi.*`,
-//! `pagetypes.*`, `pages.*`, `threads`, `threads.*`, `knob`, `tainted`, `file.missing`.
+//! Facts are named `block.*`, `zone.*`, `zoneinfo.*`, `node.*`, `meminfo.*`, `vmstat.*`, `iomem.*`, `kcore.*`, `memmap.*`,
+//! `acpi.*`, `pagetypes.*`, `pages.*`, `threads`, `threads.*`, `knob`, `tainted`, `file.missing`.
 
 mod attributes;
 mod blocks;
 mod counters;
 mod dirty;
 mod iomem;
+mod kcore;
 mod knobs;
 mod lists;
 mod meminfo;
@@ -99,6 +100,7 @@ pub fn check_consistency(
     node_files::check(&scene, &mut findings);
     meminfo::check(&scene, &mut findings);
     iomem::check(&scene, &mut findings);
+    kcore::check(&scene, &mut findings);
     pagetypes::check(&scene, &mut findings);
     findings
 }

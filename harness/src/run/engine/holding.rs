@@ -180,6 +180,11 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::Spliced => wire::HoldKind::Spliced,
         schema::HoldKind::Registered => wire::HoldKind::Registered,
         schema::HoldKind::Forked => wire::HoldKind::Forked,
+        schema::HoldKind::ForkedHuge => wire::HoldKind::ForkedThp,
+        schema::HoldKind::HugetlbShared => wire::HoldKind::HugetlbShared,
+        schema::HoldKind::RegisteredTmpfs => wire::HoldKind::RegisteredTmpfs,
+        schema::HoldKind::RegisteredHugetlb => wire::HoldKind::RegisteredHugetlb,
+        schema::HoldKind::HugeZero => wire::HoldKind::HugeZero,
         schema::HoldKind::Reserved => wire::HoldKind::Reserved,
         schema::HoldKind::Mergeable => wire::HoldKind::Mergeable,
     }

@@ -72,6 +72,8 @@ pub struct Engine<'a> {
     /// what the console said before the guest was saved, as far as no expectation is past it
     said_before: Vec<String>,
     scanned: BTreeMap<u32, String>,
+    /// blocks to which a write failed since their page flags were last counted
+    refused: BTreeSet<u32>,
     /// poisoned pages by block, when page flags were last counted
     poison: BTreeMap<u32, u64>,
     udev: Option<udevd::Udevd>,
@@ -104,6 +106,7 @@ impl<'a> Engine<'a> {
             console_from: 0,
             said_before: Vec::new(),
             scanned: BTreeMap::new(),
+            refused: BTreeSet::new(),
             poison: BTreeMap::new(),
             udev: None,
             times: Recorder::default(),
@@ -177,7 +180,10 @@ impl<'a> Engine<'a> {
         if !self.guest.plugs.is_empty() {
             self.times.tie(self.guest.tie(self.deadline(None)?)?);
         }
-        Ok(())
+        // Counters are shown as 0 where they are less (mm/vmstat.c:global_node_page_state); this file has the kernel say so on
+        // its console. It comes last, because it adds up what each processor has counted by itself.
+        self.guest.read("/proc/sys/vm/stat_refresh", self.deadline(None)?)?;
+        self.guest.await_console(self.deadline(None)?)
     }
 
     /// What happened when, for every plug so far; `None` where there was none.
@@ -289,8 +295,8 @@ impl<'a> Engine<'a> {
         Ok(Settled { snapshot, uevents, uevents_lost, devices, pages, fresh_on_lru })
     }
 
-    /// Counts page flags of the hot blocks whose state or zone changed since they were last counted, of blocks in which pages
-    /// were poisoned since then, and of fresh pages.
+    /// Counts page flags of the hot blocks whose state or zone changed since they were last counted, of blocks that refused to
+    /// change, or in which pages were poisoned, since then, and of fresh pages.
     fn scan(
         &mut self,
         snapshot: &wire::Snapshot,
@@ -299,6 +305,8 @@ impl<'a> Engine<'a> {
         if !self.guest.page_flags {
             return Ok((BTreeMap::new(), None));
         }
+        // a block that comes back is another one
+        self.scanned.retain(|block, _| self.judge.is_hot(*block));
         let mut changed = scan::changed_blocks(snapshot);
         changed.retain(|(block, key)| self.judge.is_hot(*block) && self.scanned.get(block) != Some(key));
         changed.truncate(scan::MOST_AT_ONCE);
@@ -307,6 +315,7 @@ impl<'a> Engine<'a> {
         blocks.extend(
             poison.iter().filter(|(block, pages)| self.poison.get(block) != Some(pages)).map(|(b, _)| *b),
         );
+        blocks.extend(std::mem::take(&mut self.refused).into_iter().filter(|b| self.judge.is_hot(*b)));
         let ranges: Vec<_> = blocks.iter().map(|block| self.judge.pfns(*block)).collect();
         let (flags, fresh_on_lru) = self.guest.scan_and_fresh_on_lru(&ranges, deadline)?;
         let pages = blocks.into_iter().zip(flags).collect();

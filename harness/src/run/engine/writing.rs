@@ -45,6 +45,7 @@ impl Engine<'_> {
             let ended = self.guest.wait_write(job, deadline);
             let what = || format!("the end of writing {:?} to {path}", set.to);
             let (_, errno) = self.written_within(ended, job, block, what)?;
+            self.refused.extend((errno != 0).then_some(block));
             self.observe(Observation::BlockWrite(BlockWrite {
                 block,
                 attribute: set.attribute,
@@ -105,6 +106,7 @@ impl Engine<'_> {
         let mut ended: Vec<(u64, BlockWrite)> = Vec::new();
         for (_, started) in std::mem::take(&mut self.started) {
             let Some(end) = started.ended else { continue };
+            self.refused.extend((end.errno != 0).then_some(started.block));
             let (attribute, text) = (schema::Attribute::State, started.text);
             let write =
                 BlockWrite { block: started.block, attribute, text, errno: end.errno, want: end.want };

@@ -148,6 +148,8 @@ static PATTERNS: &[Pattern] = &[
     // mm/page_alloc.c:bad_page, bad_range; mm/memory.c:print_bad_pte; kernel/fork.c:check_mm; mm/filemap.c
     lasting(BadPage, r"BUG: (Bad (?:page|rss-counter)(?: state| map| cache)?)", "$1", Place::None),
     lasting(BadPage, r"BUG: non-zero pgtables_bytes", "non-zero pgtables_bytes on freeing mm", Place::None),
+    // mm/vmstat.c:vmstat_refresh; by less than this a counter may be wrong for what processors have not added up
+    lasting(BadPage, r"vmstat_refresh: (\w+) -\d{4,}$", "$1 is below zero", Place::None),
     lasting(BadPage, r"page 0x[0-9a-f]+ outside node \d+ zone (\w+)", "page outside zone $1", Place::None),
     // mm/slub.c:slab_bug, slab_out_of_memory
     lasting(Slab, r"BUG (\S+) \(.*\): (.+)", "slab $1: $2", Place::None),

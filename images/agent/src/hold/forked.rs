@@ -7,7 +7,7 @@ use crate::sys;
 use rustix::fd::OwnedFd;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
-use wire::{Failure, Hold};
+use wire::Failure;
 
 /// The pages, and the other process.
 pub(crate) struct Forked {
@@ -19,9 +19,8 @@ pub(crate) struct Forked {
 }
 
 impl Forked {
-    /// Takes the pages and forks.
-    pub(crate) fn take(what: &Hold) -> Result<Self, Failure> {
-        let mut pages = Pages::anonymous(what, false)?;
+    /// Forks, with these pages.
+    pub(crate) fn take(mut pages: Pages) -> Result<Self, Failure> {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"));
         let ((asked, ask), (answer, answers)) = (pipe()?, pipe()?);
         // The child must not keep its own pipe open.

@@ -12,6 +12,7 @@ mod referred;
 mod reserved;
 mod slab;
 mod tables;
+mod zeros;
 
 pub(crate) use pages::frames;
 
@@ -57,26 +58,18 @@ pub(crate) fn run(what: &str) -> i32 {
 fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
     let manner = Manner { nice: 0, oom_score_adj: Some(what.oom_score_adj), cgroup: what.cgroup.clone() };
     crate::manner::take(&manner).map_err(refused)?;
-    if what.busy
-        && matches!(
-            what.kind,
-            HoldKind::PageTables
-                | HoldKind::Slab
-                | HoldKind::Mergeable
-                | HoldKind::Spliced
-                | HoldKind::Registered
-                | HoldKind::Forked
-                | HoldKind::Reserved
-        )
-    {
+    if what.busy && !may_be_busy(what.kind) {
         return Err(failed("memory of this kind cannot be kept busy")(Errno::INVAL));
     }
     Ok(match what.kind {
         HoldKind::Anonymous => Box::new(pages::Pages::anonymous(what, false)?),
         HoldKind::Mlocked => Box::new(pages::Pages::anonymous(what, true)?),
         HoldKind::Spliced => Box::new(referred::Referred::by_pipes(what)?),
-        HoldKind::Registered => Box::new(referred::Referred::by_ring(what)?),
-        HoldKind::Forked => Box::new(forked::Forked::take(what)?),
+        HoldKind::Registered => Box::new(referred::by_ring(pages::Pages::anonymous(what, false)?)?),
+        HoldKind::RegisteredTmpfs => Box::new(referred::by_ring(pages::Pages::tmpfs(what)?)?),
+        HoldKind::RegisteredHugetlb => Box::new(referred::by_ring(pages::Pages::hugetlb(what)?)?),
+        HoldKind::Forked => Box::new(forked::Forked::take(pages::Pages::anonymous(what, false)?)?),
+        HoldKind::ForkedThp => Box::new(forked::Forked::take(pages::Pages::thp(what)?)?),
         HoldKind::Reserved => Box::new(reserved::Reserved::take(what)?),
         HoldKind::Mergeable => Box::new(merged::take(what)?),
         HoldKind::Tmpfs => Box::new(pages::Pages::tmpfs(what)?),
@@ -86,7 +79,24 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
         HoldKind::Large => Box::new(pages::Pages::large(what)?),
         HoldKind::Thp => Box::new(pages::Pages::thp(what)?),
         HoldKind::Hugetlb => Box::new(pages::Pages::hugetlb(what)?),
+        HoldKind::HugetlbShared => Box::new(pages::Pages::hugetlb_shared(what)?),
+        HoldKind::HugeZero => Box::new(zeros::Zeros::take(what)?),
     })
+}
+
+/// Can parts of it be written again and again?
+fn may_be_busy(kind: HoldKind) -> bool {
+    matches!(
+        kind,
+        HoldKind::Anonymous
+            | HoldKind::Mlocked
+            | HoldKind::Tmpfs
+            | HoldKind::Pipe
+            | HoldKind::Thp
+            | HoldKind::Large
+            | HoldKind::Hugetlb
+            | HoldKind::HugetlbShared
+    )
 }
 
 /// Does as told until the release; `busy` rewrites in between.

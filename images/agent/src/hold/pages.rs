@@ -5,7 +5,7 @@ use super::{Held, page_size, whole_pages};
 use crate::outbox::{failed, io_failed, refused};
 use crate::sys::Region;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const PACED_CHUNK: u64 = 64;
 const PAGEMAP_CHUNK: usize = 8192;
 
 /// Bytes of a huge page (PMD).
-const HUGE: usize = 2 << 20;
+pub(super) const HUGE: usize = 2 << 20;
 
 /// Bits of a /proc/PID/pagemap entry (Documentation/admin-guide/mm/pagemap.rst).
 const PRESENT: u64 = 1 << 63;
@@ -77,12 +77,18 @@ impl Pages {
 
     /// Pages of hugetlbfs, which the kernel makes for this (surplus pages) and takes back with it.
     pub(crate) fn hugetlb(what: &Hold) -> Result<Self, Failure> {
-        let bytes = whole_huge_pages(what.bytes)?;
-        let path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages";
-        let pages = (bytes / HUGE).to_string();
-        std::fs::write(path, pages).map_err(io_failed(format_args!("write {path}")))?;
-        let held = Self::filled(Region::hugetlb(bytes).map_err(failed("mmap of hugetlb"))?, bytes, what);
-        Ok(held)
+        let bytes = surplus(what)?;
+        Ok(Self::filled(Region::hugetlb(bytes).map_err(failed("mmap of hugetlb"))?, bytes, what))
+    }
+
+    /// The same as pages of a file, shared.
+    pub(crate) fn hugetlb_shared(what: &Hold) -> Result<Self, Failure> {
+        let bytes = surplus(what)?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+        let file = rustix::fs::memfd_create("held", flags).map_err(failed("memfd_create of hugetlb"))?;
+        rustix::fs::ftruncate(&file, bytes as u64).map_err(failed("ftruncate of hugetlb"))?;
+        let region = Region::file(&file, bytes).map_err(failed("mmap of hugetlb"))?;
+        Ok(Self { file: Some(file.into()), ..Self::filled(region, bytes, what) })
     }
 
     /// Pages of hugetlbfs out of the pool as it is, none of them taken yet.
@@ -192,7 +198,7 @@ impl Pages {
         let (mut content, mut wrong) = (vec![0u8; page_size()], 0);
         for number in 0..self.pages {
             let read = file.read_exact_at(&mut content, number * page_size() as u64);
-            read.map_err(io_failed(format_args!("read page {number} of a file on tmpfs")))?;
+            read.map_err(io_failed(format_args!("read page {number} of the file")))?;
             wrong += u64::from(!self.is_of(&content, number));
         }
         Ok(wrong)
@@ -244,6 +250,14 @@ impl Held for Pages {
     }
 }
 
+/// The size in whole huge pages, which the kernel may make beyond its pool from now on.
+fn surplus(what: &Hold) -> Result<usize, Failure> {
+    let bytes = whole_huge_pages(what.bytes)?;
+    let path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages";
+    std::fs::write(path, (bytes / HUGE).to_string()).map_err(io_failed(format_args!("write {path}")))?;
+    Ok(bytes)
+}
+
 /// Eight bytes as the number that they are in memory.
 pub(super) fn word(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_ne_bytes)
@@ -255,7 +269,7 @@ fn due(bytes: u64, pace: u64) -> Duration {
 }
 
 /// `bytes`, rounded up to whole huge pages.
-fn whole_huge_pages(bytes: u64) -> Result<usize, Failure> {
+pub(super) fn whole_huge_pages(bytes: u64) -> Result<usize, Failure> {
     let pages = whole_pages(bytes)?;
     (pages * page_size())
         .checked_next_multiple_of(HUGE)

@@ -62,14 +62,11 @@ impl Referred<Vec<Pipe>> {
     }
 }
 
-impl Referred<Ring> {
-    /// Takes the pages and registers them with io_uring, which pins them for long (FOLL_LONGTERM): the kernel first moves
-    /// them to where nobody will want them moved.
-    pub(crate) fn by_ring(what: &Hold) -> Result<Self, Failure> {
-        let pages = Pages::anonymous(what, false)?;
-        let ring = pages.region().register().map_err(failed("register buffers with io_uring"))?;
-        Ok(Self { pages, by: ring })
-    }
+/// Registers pages with io_uring, which pins them for long (FOLL_LONGTERM): the kernel first moves them to where nobody will
+/// want them moved.
+pub(crate) fn by_ring(pages: Pages) -> Result<Referred<Ring>, Failure> {
+    let ring = pages.region().register().map_err(failed("register buffers with io_uring"))?;
+    Ok(Referred { pages, by: ring })
 }
 
 impl<R: Refers> Held for Referred<R> {
