@@ -251,10 +251,13 @@ impl Qmp {
         mut find: impl FnMut(&mut Inbox) -> Option<T>,
     ) -> Result<T, QmpError> {
         let command = command.to_string();
-        let found = self.hub.wait(deadline, |state| match find(&mut state.qmp) {
-            Some(found) => Some(Ok(found)),
-            None if state.qmp.garbage.is_some() => Some(Err(state.qmp.garbage.clone())),
-            None => state.qmp.closed.then_some(Err(None)),
+        // An answer behind garbage may be as wrong.
+        let found = self.hub.wait(deadline, |state| match &state.qmp.garbage {
+            Some(line) => Some(Err(Some(line.clone()))),
+            None => match find(&mut state.qmp) {
+                Some(found) => Some(Ok(found)),
+                None => state.qmp.closed.then_some(Err(None)),
+            },
         });
         match found {
             Some(Ok(found)) => Ok(found),
