@@ -78,6 +78,8 @@ pub struct Trial {
 /// What a [`Trial`] saw. Times are the guest's, when the uevent was taken from its socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialSeen {
+    /// the machine was asked to stop
+    pub asked_ns: u64,
     /// the machine went on
     pub begun_ns: u64,
     /// first `add` of each block

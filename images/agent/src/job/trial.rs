@@ -35,13 +35,16 @@ fn watch(trial: &Trial) -> Result<TrialSeen, Failure> {
     let mut reader = Reader::new();
     let mut read = || trial.read.iter().map(|path| reader.value(CWD, path)).collect::<Vec<Value>>();
     let before = read();
+    uevents.drain(drop);
     if let Some(past) = (now_ns() + SPIN_NS).checked_div(trial.align_ns) {
         sleep_until((past + 1).saturating_mul(trial.align_ns))?;
+        await_tick();
     }
-    uevents.drain(drop);
+    let asked_ns = now_ns();
     signal(trial.port, STOP)?;
     let begun_ns = now_ns();
     let mut seen = TrialSeen {
+        asked_ns,
         begun_ns,
         added: Vec::with_capacity(trial.blocks as usize),
         onlined: Vec::with_capacity(trial.blocks as usize),
@@ -123,6 +126,18 @@ fn sleep_until(at_ns: u64) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns right behind a tick of the kernel's timer, so that the next one is as far away as can be: the processor was
+/// somewhere else for longer than two looks at the clock take.
+fn await_tick() {
+    let begun = now_ns();
+    let (mut last, mut now) = (begun, now_ns());
+    while now - last < TICK_NS && now - begun < SPIN_NS {
+        (last, now) = (now, now_ns());
+    }
+}
+
+/// A tick takes the processor away for longer than this, in the time of a guest that counts instructions.
+const TICK_NS: u64 = 3_000;
 /// Several ticks.
 const SPIN_NS: u64 = 40_000_000;
 
