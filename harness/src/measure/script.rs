@@ -59,18 +59,7 @@ pub fn idle(guests: &Guests<'_>, user_space: &[u8], seed: u64) -> Result<Idle, F
     Ok(Idle { free: before.free, seqnum: before.seqnum, block })
 }
 
-/// Trials until one has not jumped, at most.
-const TRIES: usize = 12;
-/// The machine stands for less than this between the question and its going on, of its own time. A jump is one to the next
-/// tick, which is 1 ms to 10 ms away, less what the tick itself takes.
-const STOOD: Duration = Duration::from_micros(950);
-
 /// One trial.
-///
-/// While QEMU is about to stop the machine its processor counts as idle, and QEMU may take the guest's clock to the next timer,
-/// as it does for a processor that has nothing to do (accel/tcg/icount-common.c:icount_start_warp_timer, softmmu/cpus.c:
-/// cpu_stop_current; 7.2). Whether it does depends on which of its threads is first, and the ticks then come in another
-/// phase to the plug. So a trial in which the clock jumped is made again.
 ///
 /// # Errors
 /// See [`Fault`].
@@ -82,24 +71,6 @@ pub fn trial(
     limit: Duration,
     seed: u64,
 ) -> Result<(Outcome, Seen), Fault> {
-    for _ in 0..TRIES {
-        let (stood, outcome, seen) = once(guests, user_space, idle, cell, limit, seed)?;
-        if stood < STOOD {
-            return Ok((outcome, seen));
-        }
-    }
-    Err(Fault::NotMeasured(format!("the guest's clock jumped at the stop, {TRIES} times in a row")))
-}
-
-/// A trial, and how long the machine stood by its own clock.
-fn once(
-    guests: &Guests<'_>,
-    user_space: &[u8],
-    idle: Idle,
-    cell: &Cell,
-    limit: Duration,
-    seed: u64,
-) -> Result<(Duration, Outcome, Seen), Fault> {
     let blocks = u32::try_from(cell.size / idle.block).unwrap_or(u32::MAX);
     let held = idle.free / 100 * u64::from(cell.load.held());
     let mut script = steps::set_up(cell.policy, cell.load, held, guests.processors, seed);
@@ -114,10 +85,7 @@ fn once(
     let before = Readings::of(&seen.before).map_err(Fault::NotMeasured)?;
     steps::in_force(cell.load, guests.processors, idle.free, idle.seqnum, &before)
         .map_err(Fault::NotMeasured)?;
-    let stood = Duration::from_nanos(seen.begun_ns.saturating_sub(seen.asked_ns));
-    let (outcome, measured) =
-        guests.result(&vm, &seen, &before, (addr / idle.block, blocks), (held, said))?;
-    Ok((stood, outcome, measured))
+    guests.result(&vm, &seen, &before, (addr / idle.block, blocks), (held, said))
 }
 
 /// Boots a guest with a script that ends with a trial; `plug` is called while the machine stands.

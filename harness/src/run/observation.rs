@@ -73,6 +73,13 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dies: Option<Dies>,
     },
+    /// the kernel refused memory of a kind that it may not refuse
+    HoldRefused {
+        /// name of the hold
+        name: String,
+        /// what was refused, and the errno
+        why: String,
+    },
     /// a file was read
     File(File),
     /// a console line was waited for

@@ -33,6 +33,10 @@ pub fn judge(observation: &Observation) -> Vec<Finding> {
             let rule = "nothing may kill the process that holds memory while there is room";
             Some(Finding::new("hold.alive", name, "alive", why, rule))
         }
+        Observation::HoldRefused { name, why } => {
+            let rule = "mm/util.c:__vm_enough_memory, mm/migrate.c:do_pages_move: memory that is there is given, on each node that has it";
+            Some(Finding::new("hold.refused", name, "held", why, rule))
+        }
         Observation::File(file) => self::file(file),
         Observation::Console { pattern, line: None } => {
             Some(Finding::new("console.line", pattern, "a line that matches", "none", CASE))

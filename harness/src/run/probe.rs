@@ -38,7 +38,7 @@ const fn sign(option: &'static str, dir: &'static str, name: &'static str) -> Si
 }
 
 /// Where options show, in 5.10 to 7.x.
-const SIGNS: [Sign; 16] = [
+const SIGNS: [Sign; 19] = [
     // drivers/base/node.c; the second node of the probe's machine is in its SRAT only (arch/x86/mm/numa.c)
     sign("NUMA", "/sys/devices/system/node", "node0"),
     sign("ACPI_NUMA", "/sys/devices/system/node", "node1"),
@@ -59,6 +59,11 @@ const SIGNS: [Sign; 16] = [
     sign("PROC_PAGE_MONITOR", "/proc", "kpageflags"),
     // kernel/ksysfs.c: where debugfs is to be mounted
     sign("DEBUG_FS", "/sys/kernel", "debug"),
+    // kernel/ksysfs.c, later kernel/kexec_core.c; before 6.9 the second is there with the first
+    sign("KEXEC_CORE", "/sys/kernel", "kexec_loaded"),
+    sign("CRASH_DUMP", "/sys/kernel", "kexec_crash_size"),
+    // mm/shuffle.c
+    sign("SHUFFLE_PAGE_ALLOCATOR", "/sys/module/page_alloc/parameters", "shuffle"),
     // lib/dynamic_debug.c:dynamic_debug_init_control
     sign("DYNAMIC_DEBUG", "/proc", "dynamic_debug"),
     sign("MHP_MEMMAP_ON_MEMORY", "/sys/module/memory_hotplug/parameters", "memmap_on_memory"),

@@ -81,6 +81,7 @@ fn outcome(observation: &Observation) -> Option<String> {
         Observation::Held(held) => format!("{} of {} is held", held.size, held.name),
         Observation::Load(load) => format!("load {:?}: {:?}", load.name, load.phase),
         Observation::HolderDied { name, .. } => format!("the holder of {name} died"),
+        Observation::HoldRefused { name, .. } => format!("{name} was refused"),
         Observation::File(f) => format!("{}: {:?}", f.path, f.value),
         Observation::Console { pattern, line } => format!("console {pattern:?}: {}", line.is_some()),
         Observation::Exec(e) => format!("{}: status {}, {}", e.program, e.status, e.timed_out),

@@ -20,6 +20,9 @@ const IO_URING_PARAMS: usize = 120;
 const IORING_REGISTER_BUFFERS: libc::c_uint = 0;
 const IORING_UNREGISTER_BUFFERS: libc::c_uint = 1;
 
+/// Pages of this process alone (include/uapi/linux/mempolicy.h).
+const MPOL_MF_MOVE: libc::c_int = 1 << 1;
+
 /// A descriptor that cannot be written to; it takes the place of the one being written on an interrupt.
 static DEAD_END: AtomicI32 = AtomicI32::new(-1);
 
@@ -152,6 +155,11 @@ impl Region {
         Self::unbacked(bytes, ProtFlags::READ | ProtFlags::WRITE)
     }
 
+    /// The same, and counted when it is asked for (mm/mmap.c:accountable_mapping).
+    pub(crate) fn accounted(bytes: usize) -> Result<Self, Errno> {
+        Self::mapped(bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+    }
+
     /// Base pages that the kernel may merge with others that are alike.
     pub(crate) fn mergeable(bytes: usize) -> Result<Self, Errno> {
         let region = Self::anonymous(bytes)?;
@@ -166,7 +174,10 @@ impl Region {
     }
 
     fn unbacked(bytes: usize, prot: ProtFlags) -> Result<Self, Errno> {
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        Self::mapped(bytes, prot, MapFlags::PRIVATE | MapFlags::NORESERVE)
+    }
+
+    fn mapped(bytes: usize, prot: ProtFlags, flags: MapFlags) -> Result<Self, Errno> {
         // SAFETY: a new mapping at an address of the kernel's choice; nothing else refers to it.
         let at = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), bytes, prot, flags)? };
         let region = Self { at: at.cast(), bytes };
@@ -278,6 +289,34 @@ impl Region {
         self.check_range(word, 1);
         // SAFETY: inside the mapping and aligned; volatile, because the access itself is what is wanted.
         unsafe { self.at.add(word).read_volatile() }
+    }
+
+    /// Moves all its pages, which are there already, to a node (move_pages(2)); the errno of the first that is not on it then.
+    pub(crate) fn move_to(&self, node: libc::c_int, page: usize) -> Result<(), Errno> {
+        let pages: Vec<*mut c_void> =
+            (0..self.bytes / page).map(|n| self.at.cast::<u8>().wrapping_add(n * page).cast()).collect();
+        let nodes = vec![node; pages.len()];
+        let mut status = vec![-libc::ENOENT; pages.len()];
+        // SAFETY: the three lists have `pages.len()` entries each and outlive the call; what the pages hold does not change.
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_move_pages,
+                0,
+                pages.len(),
+                pages.as_ptr(),
+                nodes.as_ptr(),
+                status.as_mut_ptr(),
+                MPOL_MF_MOVE,
+            )
+        };
+        if rc < 0 {
+            return Err(last_errno());
+        }
+        match status.into_iter().find(|seen| *seen != node) {
+            None => Ok(()),
+            Some(errno @ ..0) => Err(Errno::from_raw_os_error(-errno)),
+            Some(_) => Err(Errno::AGAIN), // it stayed elsewhere
+        }
     }
 
     /// Has a pipe refer to the pages of part of the region; `from` and `bytes` are in bytes. What the pipe took.

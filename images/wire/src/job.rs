@@ -61,7 +61,7 @@ pub enum Job {
 /// the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
-    /// stop when the guest's time is a multiple of this, in ns: the next one; 0: at once
+    /// stop right behind the first tick after a multiple of this, in ns of the guest's time: the next one; 0: at once
     pub align_ns: u64,
     /// I/O port to write 1 to: the machine stops there, and goes on when the DIMM is plugged
     pub port: u16,
@@ -78,8 +78,6 @@ pub struct Trial {
 /// What a [`Trial`] saw. Times are the guest's, when the uevent was taken from its socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialSeen {
-    /// the machine was asked to stop
-    pub asked_ns: u64,
     /// the machine went on
     pub begun_ns: u64,
     /// first `add` of each block
@@ -192,6 +190,10 @@ pub enum HoldKind {
     RegisteredHugetlb,
     /// memory of transparent huge pages that was read and never written: the one huge page of zeros
     HugeZero,
+    /// private anonymous pages that are charged when they are asked for, all at once: movable
+    Accounted,
+    /// private anonymous pages, moved to the last node with memory by move_pages(2): movable
+    Placed,
     /// private anonymous pages of which two each are alike, held when the kernel's page merging has been through: movable
     Mergeable,
 }

@@ -68,6 +68,12 @@ pub enum HoldKind {
     RegisteredHugetlb,
     /// memory of transparent huge pages that was read and never written: all of it is the one huge page of zeros
     HugeZero,
+    /// private anonymous pages that count against the overcommit limit when they are asked for, all at once: what refuses them
+    /// is the kernel's fault
+    Accounted,
+    /// private anonymous pages that move_pages(2) has put onto the last node that has memory: what refuses to is the kernel's
+    /// fault
+    Placed,
     /// private anonymous pages, merged (switch it on first: /sys/kernel/mm/ksm/run)
     Mergeable,
 }

@@ -49,7 +49,7 @@ fn check_counts(
     let joined_now = joined(scene.layout, base, key);
     let joined_then = joined(base, base, key);
     // a span that ends in the hole behind the last page counts the hole's pageblocks too
-    let size = expected(scene.layout, base, key);
+    let size = expected(scene, key);
     let seen = scene.now.zoneinfo.zones.get(&(key.0, key.1.name().to_string()));
     let seen_end = seen.map_or(0, |z| z.start_pfn.unwrap_or(0) + z.spanned);
     let aligned = scene.layout.block_pages().is_multiple_of(pageblock);

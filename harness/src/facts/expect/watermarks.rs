@@ -188,8 +188,8 @@ fn check_min_free(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding
     let path = format!("{VM}/min_free_kbytes");
     let seen = inputs.min_free_kbytes;
     let at_boot = scene.base.snapshot.knobs.get(&path).and_then(|k| k.parse().ok()) == Some(seen);
-    let by_hand = scene.context.written.get(&path).and_then(|k| k.parse().ok()) == Some(seen);
-    if by_hand && scene.context.min_free_written || at_boot && scene.managed_as_at_boot() {
+    let written: Option<u64> = scene.context.written.get(&path).and_then(|k| k.parse().ok());
+    if written == Some(seen) && scene.context.min_free_written || at_boot && scene.managed_as_at_boot() {
         return;
     }
     let kernel = |(_, name): &(u32, String)| Zone::parse(name).is_some_and(|z| Zone::KERNEL.contains(&z));
@@ -201,15 +201,18 @@ fn check_min_free(scene: &Scene<'_>, inputs: &Inputs, findings: &mut Vec<Finding
     let left = 8100u64.saturating_sub(2 * factor.saturating_sub(10));
     let huge_pages = scene.now.threads.contains(HUGE_PAGES);
     let pageblock = scene.now.pagetypes.as_ref().map_or(512, |p| p.pageblock_pages);
+    let computed = |pages: u64| (pages * 4 * 16).isqrt().clamp(128, 262_144);
     let figure = |pages: u64| {
-        let computed = (pages * 4 * 16).isqrt().clamp(128, 262_144);
         // mm/khugepaged.c:set_recommended_min_free_kbytes: more where huge pages are made, at most 5% of lowmem
         let recommended = (pageblock * populated * (2 + 3 * 3)).min(pages / 20) * 4;
-        if huge_pages { computed.max(recommended) } else { computed }
+        if huge_pages { computed(pages).max(recommended) } else { computed(pages) }
     };
-    let expected = figure(pages * left / 10000)..=figure(pages);
     // mm/page_alloc.c:calculate_min_free_kbytes: what was written stays where less is computed
-    let stays = by_hand && seen > *expected.start();
+    let expected = match written.filter(|written| *written > computed(pages)) {
+        Some(written) => written..=written.max(figure(pages)),
+        None => figure(pages * left / 10000)..=figure(pages),
+    };
+    let stays = written == Some(seen) && seen > *expected.start();
     if !(stays || expected.contains(&seen)) {
         let expected = format!("{} to {}", expected.start(), expected.end());
         findings.push(Finding::new("vm.min_free_kbytes", "", expected, seen, MIN_FREE));

@@ -43,7 +43,8 @@ pub(super) fn joined(now: &Layout, base: &Layout, key: (u32, Zone)) -> Vec<u32> 
 }
 
 /// The size that zone `key` must have in layout `now`.
-pub(super) fn expected(now: &Layout, base: &Layout, key: (u32, Zone)) -> ZoneSize {
+pub(super) fn expected(scene: &Scene<'_>, key: (u32, Zone)) -> ZoneSize {
+    let (now, base) = (scene.layout, scene.base.layout);
     let early = base.early.get(&key).copied().unwrap_or_default();
     let (left, joined) = (left_early(now, base, key), joined(now, base, key));
     let pages = now.block_pages();
@@ -60,15 +61,20 @@ pub(super) fn expected(now: &Layout, base: &Layout, key: (u32, Zone)) -> ZoneSiz
     };
     let ends_early = start < end && range.1 == end && last != Some(end);
     let hot_zone = matches!(key.1, Zone::Normal | Zone::Movable);
+    // mm/memory_hotplug.c:pfn_to_online_page asks pfn_section_valid since 5.12
+    let piece = if scene.context.version.at_least(5, 12) { SUBSECTION_PAGES } else { SECTION_PAGES };
     ZoneSize {
         start: range.0,
         end: range.1,
-        // shrink_zone_span finds the end by sections that are online, and the last section of RAM may have a hole
-        end_at_most: if ends_early && hot_zone { range.1.next_multiple_of(SECTION_PAGES) } else { range.1 },
+        // shrink_zone_span finds the end by what is online, and the last piece of RAM may have a hole
+        end_at_most: if ends_early && hot_zone { range.1.next_multiple_of(piece) } else { range.1 },
         present: (early.present + count(&joined)).saturating_sub(count(&left)),
         managed: (early.managed + count(&joined)).saturating_sub(count(&left) + own_memmap),
     }
 }
+
+/// PAGES_PER_SUBSECTION (include/linux/mmzone.h: SUBSECTION_SHIFT 21).
+const SUBSECTION_PAGES: u64 = 512;
 
 /// PAGES_PER_SECTION on x86_64 (SECTION_SIZE_BITS 27).
 pub(super) const SECTION_PAGES: u64 = 1 << 15;
@@ -103,7 +109,7 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         let subject = zone_subject(*node, name);
         match Zone::parse(name) {
             Some(zone) => {
-                let size = expected(scene.layout, scene.base.layout, (*node, zone));
+                let size = expected(scene, (*node, zone));
                 check_size(&subject, size, seen, findings);
                 check_rest(scene, &subject, (*node, name), seen, findings);
                 check_locked(&subject, isolated(scene, *node), seen, findings);

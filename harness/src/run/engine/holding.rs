@@ -11,6 +11,8 @@ pub(super) struct Begun {
     size: String,
     free: Free,
     asked: u64,
+    /// the kernel may not refuse it
+    refusal: bool,
 }
 
 impl Engine<'_> {
@@ -31,7 +33,8 @@ impl Engine<'_> {
             pace,
         });
         let job = self.guest.start(job, deadline)?;
-        self.begun.insert(hold.name.clone(), Begun { job, size: hold.size.clone(), free, asked });
+        let refusal = matches!(hold.kind, schema::HoldKind::Accounted | schema::HoldKind::Placed);
+        self.begun.insert(hold.name.clone(), Begun { job, size: hold.size.clone(), free, asked, refusal });
         if hold.begin {
             return Ok(());
         }
@@ -48,10 +51,11 @@ impl Engine<'_> {
         self.settle()
     }
 
-    /// Waits until a hold has all that it asked for. Death is a fact about the kernel, every other failure the test's.
+    /// Waits until a hold has all that it asked for. Death is a fact about the kernel, and so is a refusal of
+    /// what may not be refused; every other failure is the test's.
     fn taken(&mut self, name: &str, deadline: Deadline) -> Result<(), Trouble> {
         let unknown = || Trouble::Error(format!("no hold is begun as {name}"));
-        let Begun { job, size, free, asked } = self.begun.remove(name).ok_or_else(unknown)?;
+        let Begun { job, size, free, asked, refusal } = self.begun.remove(name).ok_or_else(unknown)?;
         let name = name.to_string();
         match self.guest.wait_job(job, deadline)?.result {
             Ok(JobOutcome::Held { bytes, .. }) if bytes >= asked => {
@@ -62,6 +66,10 @@ impl Engine<'_> {
             Ok(other) => Err(Trouble::Error(format!("hold {name}: asked {asked} bytes, got {other:?}"))),
             Err(failure) if failure.why.contains("was killed by signal 9") => {
                 self.observe(Observation::HolderDied { name, why: failure.why, dies: None })
+            }
+            Err(failure) if refusal && failure.errno != 0 => {
+                let errno = crate::run::errno::name(failure.errno);
+                self.observe(Observation::HoldRefused { name, why: format!("{}: {errno}", failure.why) })
             }
             Err(failure) => Err(Trouble::Error(format!("hold {name}: {}", failure.why))),
         }
@@ -185,6 +193,8 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::RegisteredTmpfs => wire::HoldKind::RegisteredTmpfs,
         schema::HoldKind::RegisteredHugetlb => wire::HoldKind::RegisteredHugetlb,
         schema::HoldKind::HugeZero => wire::HoldKind::HugeZero,
+        schema::HoldKind::Accounted => wire::HoldKind::Accounted,
+        schema::HoldKind::Placed => wire::HoldKind::Placed,
         schema::HoldKind::Reserved => wire::HoldKind::Reserved,
         schema::HoldKind::Mergeable => wire::HoldKind::Mergeable,
     }

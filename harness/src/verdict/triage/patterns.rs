@@ -97,6 +97,8 @@ static PATTERNS: &[Pattern] = &[
     // arch/x86/kernel/traps.c:handle_stack_overflow, exc_double_fault
     fatal(Oops, r"BUG: (?:\S+ )?stack guard page was hit", "stack guard page was hit"),
     fatal(Oops, r"PANIC: double fault", "double fault").within(&[Oops]),
+    // kernel/crash_core.c:crash_handle_hotplug_event, crash_check_hotplug_support: somebody has kexec's lock, and no one here uses kexec
+    lasting(Warning, r"kexec_trylock\(\) failed", "kexec_trylock failed", Place::None),
     // lib/bug.c:report_bug
     fatal(Bug, r"kernel BUG at (\S+?):\d+!", "kernel BUG at $1").within(&[Bug]),
     fatal(Bug, r"kernel BUG at ([\w.]+)\+0x", "kernel BUG").within(&[Bug]),

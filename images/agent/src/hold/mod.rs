@@ -70,6 +70,8 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
         HoldKind::RegisteredHugetlb => Box::new(referred::by_ring(pages::Pages::hugetlb(what)?)?),
         HoldKind::Forked => Box::new(forked::Forked::take(pages::Pages::anonymous(what, false)?)?),
         HoldKind::ForkedThp => Box::new(forked::Forked::take(pages::Pages::thp(what)?)?),
+        HoldKind::Accounted => Box::new(pages::Pages::accounted(what)?),
+        HoldKind::Placed => Box::new(pages::Pages::placed(what)?),
         HoldKind::Reserved => Box::new(reserved::Reserved::take(what)?),
         HoldKind::Mergeable => Box::new(merged::take(what)?),
         HoldKind::Tmpfs => Box::new(pages::Pages::tmpfs(what)?),

@@ -52,6 +52,24 @@ impl Pages {
         Ok(Self::filled(region, pages * page_size(), what))
     }
 
+    /// Private anonymous base pages of a mapping that the kernel may refuse (mm/util.c:__vm_enough_memory).
+    pub(crate) fn accounted(what: &Hold) -> Result<Self, Failure> {
+        let pages = whole_pages(what.bytes)?;
+        let region = Region::accounted(pages * page_size()).map_err(failed("mmap of accounted memory"))?;
+        Ok(Self::filled(region, pages * page_size(), what))
+    }
+
+    /// Private anonymous base pages on the last node that has memory.
+    pub(crate) fn placed(what: &Hold) -> Result<Self, Failure> {
+        let path = "/sys/devices/system/node/has_memory";
+        let text = std::fs::read_to_string(path).map_err(io_failed(format_args!("read {path}")))?;
+        let last = text.trim().rsplit(['-', ',']).next().and_then(|node| node.parse().ok());
+        let node = last.ok_or_else(|| refused(format!("{path} reads {text:?}")))?;
+        let held = Self::anonymous(what, false)?;
+        held.region.move_to(node, page_size()).map_err(failed(format_args!("move_pages to node {node}")))?;
+        Ok(held)
+    }
+
     /// Private anonymous memory in folios as large as the kernel makes them.
     pub(crate) fn large(what: &Hold) -> Result<Self, Failure> {
         let bytes = whole_huge_pages(what.bytes)?;

@@ -11,6 +11,10 @@ use crate::uevent::Uevents;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wire::{Failure, JobOutcome, Message, Trial, TrialSeen, Value};
 
@@ -36,15 +40,8 @@ fn watch(trial: &Trial) -> Result<TrialSeen, Failure> {
     let mut read = || trial.read.iter().map(|path| reader.value(CWD, path)).collect::<Vec<Value>>();
     let before = read();
     uevents.drain(drop);
-    if let Some(past) = (now_ns() + SPIN_NS).checked_div(trial.align_ns) {
-        sleep_until((past + 1).saturating_mul(trial.align_ns))?;
-        await_tick();
-    }
-    let asked_ns = now_ns();
-    signal(trial.port, STOP)?;
-    let begun_ns = now_ns();
+    let begun_ns = stop(trial)?;
     let mut seen = TrialSeen {
-        asked_ns,
         begun_ns,
         added: Vec::with_capacity(trial.blocks as usize),
         onlined: Vec::with_capacity(trial.blocks as usize),
@@ -107,6 +104,28 @@ fn online(trial: &Trial, block: u32, seen: &mut TrialSeen) {
     }
 }
 
+/// Stops the machine, and tells when it goes on.
+///
+/// A machine that counts instructions may have its clock taken to the next timer while it is being stopped (QEMU, accel/tcg/
+/// icount-common.c:icount_start_warp_timer: a processor that is about to stop counts as idle; whether it happens depends on
+/// which of QEMU's threads is first). So an aligned stop has a timer of its own, which is never farther away than [`NEAR_NS`]:
+/// no more than that is skipped. And it comes right behind a tick, so that the next tick is far away with and without a jump.
+fn stop(trial: &Trial) -> Result<u64, Failure> {
+    let Some(past) = (now_ns() + SPIN_NS).checked_div(trial.align_ns) else {
+        signal(trial.port, STOP)?;
+        return Ok(now_ns());
+    };
+    sleep_until((past + 1).saturating_mul(trial.align_ns))?;
+    let near =
+        timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).map_err(failed("make a timer"))?;
+    await_tick()?;
+    let every = Timespec { tv_sec: 0, tv_nsec: NEAR_NS };
+    let times = Itimerspec { it_interval: every, it_value: every };
+    timerfd_settime(&near, TimerfdTimerFlags::empty(), &times).map_err(failed("set a timer"))?;
+    signal(trial.port, STOP)?;
+    Ok(now_ns())
+}
+
 /// Sleeps, and spins at the end: a wake-up is a tick of the kernel's timer early or late, and that is enough to change what
 /// comes after.
 fn sleep_until(at_ns: u64) -> Result<(), Failure> {
@@ -126,20 +145,34 @@ fn sleep_until(at_ns: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns right behind a tick of the kernel's timer, so that the next one is as far away as can be: the processor was
-/// somewhere else for longer than two looks at the clock take.
-fn await_tick() {
-    let begun = now_ns();
-    let (mut last, mut now) = (begun, now_ns());
-    while now - last < TICK_NS && now - begun < SPIN_NS {
-        (last, now) = (now, now_ns());
+/// Returns right behind a tick of the kernel's timer: the coarse clock stands at the last one (kernel/time/timekeeping.c:
+/// ktime_get_coarse_ts64).
+fn await_tick() -> Result<(), Failure> {
+    let end = now_ns() + AWAIT_NS;
+    let (mut last, mut seen) = (clock_gettime(ClockId::MonotonicCoarse), clock_gettime(ClockId::Monotonic));
+    while now_ns() < end {
+        let (tick, now) = (clock_gettime(ClockId::MonotonicCoarse), clock_gettime(ClockId::Monotonic));
+        // Where another program had the processor meanwhile, the next tick is waited for.
+        if tick != last && ns(now) - ns(seen) < AWAY_NS {
+            return Ok(());
+        }
+        (last, seen) = (tick, now);
     }
+    Err(failed("await a tick of the kernel's timer")(Errno::TIMEDOUT))
 }
 
-/// A tick takes the processor away for longer than this, in the time of a guest that counts instructions.
-const TICK_NS: u64 = 3_000;
+fn ns(t: Timespec) -> i64 {
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}
+
+/// Many times what the interrupt of a timer costs, in the time of a guest that counts instructions, and little beside a tick.
+const NEAR_NS: i64 = 50_000;
+/// A tick alone takes less, there.
+const AWAY_NS: i64 = 100_000;
 /// Several ticks.
 const SPIN_NS: u64 = 40_000_000;
+/// The longest wait for a tick, with other programs on the processor.
+const AWAIT_NS: u64 = 10_000_000_000;
 
 /// Tells the machine through its panic port (QEMU, docs/specs/pvpanic): [`STOP`] stops it in the middle of this write, which
 /// returns when the machine goes on; [`END`] is only told.
