@@ -40,10 +40,45 @@ pub(crate) fn value(dir: impl AsFd, path: &str) -> Value {
 }
 
 fn text(dir: impl AsFd, path: &str) -> Result<String, Errno> {
+    let mut memory: Vec<Segment> = segments(&open(dir, path)?)?;
+    memory.sort_unstable_by_key(|segment| (segment.address, segment.size));
+    Ok(memory.into_iter().map(|s| format!("{:x} {:x}\n", s.address, s.size)).collect())
+}
+
+/// How many of these page frames it shows something of that is not 0. None, where the kernel does not have the file, or shows
+/// it to nobody (lockdown).
+pub(crate) fn dumped(frames: &[u64]) -> Result<u64, Errno> {
+    let file = match (frames, open(rustix::fs::CWD, "/proc/kcore")) {
+        ([], _) | (_, Err(Errno::NOENT | Errno::PERM)) => return Ok(0),
+        (_, file) => file?,
+    };
+    let (memory, mut dumped, mut page) = (segments(&file)?, 0, vec![0u8; rustix::param::page_size()]);
+    for frame in frames {
+        let address = frame * page.len() as u64;
+        let inside = |s: &&Segment| s.address <= address && address - s.address < s.size;
+        if let Some(segment) = memory.iter().find(inside) {
+            read(&file, &mut page, segment.offset + (address - segment.address))?;
+            dumped += u64::from(page.iter().any(|byte| *byte != 0));
+        }
+    }
+    Ok(dumped)
+}
+
+fn open(dir: impl AsFd, path: &str) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(dir, path, flags, Mode::empty())?);
+    Ok(File::from(rustix::fs::openat(dir, path, flags, Mode::empty())?))
+}
+
+/// A segment of memory: address, bytes, and where in the file they are.
+struct Segment {
+    address: u64,
+    size: u64,
+    offset: u64,
+}
+
+fn segments(file: &File) -> Result<Vec<Segment>, Errno> {
     let mut header = [0u8; HEADER];
-    read(&file, &mut header, 0)?;
+    read(file, &mut header, 0)?;
     let (at, size, count) = (number(&header, 32, 8), number(&header, 54, 2), number(&header, 56, 2));
     if !header.starts_with(&IDENT) || size != SEGMENT as u64 {
         return Err(Errno::NOEXEC);
@@ -53,17 +88,16 @@ fn text(dir: impl AsFd, path: &str) -> Result<String, Errno> {
         return Err(Errno::FBIG);
     }
     let mut segments = vec![0u8; bytes];
-    read(&file, &mut segments, at)?;
-    let mut memory: Vec<(u64, u64)> = segments.chunks_exact(SEGMENT).filter_map(memory).collect();
-    memory.sort_unstable();
-    Ok(memory.into_iter().map(|(address, size)| format!("{address:x} {size:x}\n")).collect())
+    read(file, &mut segments, at)?;
+    Ok(segments.chunks_exact(SEGMENT).filter_map(memory).collect())
 }
 
-/// Address and size of a segment, where it is one of memory.
-fn memory(segment: &[u8]) -> Option<(u64, u64)> {
-    let [kind, mapped, address, size] =
-        [(0, 4), (16, 8), (24, 8), (40, 8)].map(|(at, n)| number(segment, at, n));
-    (kind == PT_LOAD && address != NO_ADDRESS && mapped < TEXT).then_some((address, size))
+/// A segment, where it is one of memory.
+fn memory(header: &[u8]) -> Option<Segment> {
+    let [kind, offset, mapped, address, size] =
+        [(0, 4), (8, 8), (16, 8), (24, 8), (40, 8)].map(|(at, n)| number(header, at, n));
+    let known = kind == PT_LOAD && address != NO_ADDRESS && mapped < TEXT;
+    known.then_some(Segment { address, size, offset })
 }
 
 /// A number of `len` bytes.

@@ -184,6 +184,8 @@ pub enum HoldKind {
     ForkedThp,
     /// pages of a file of hugetlbfs (2 MiB), shared; the pool is made larger for them: movable
     HugetlbShared,
+    /// pages of a file on a hugetlbfs that is mounted with a limit, and is full with it: movable
+    HugetlbLimited,
     /// pages of a tmpfs file that io_uring has pinned for long
     RegisteredTmpfs,
     /// pages of hugetlbfs (2 MiB) that io_uring has pinned for long

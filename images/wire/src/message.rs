@@ -200,6 +200,10 @@ pub const SHORT_WRITE: i32 = 4096;
 /// (/proc/kpagecount).
 pub const COUNTED: u8 = 254;
 
+/// Key of [`Answer::Flags`] for page frames that are shown as not there, or without any flag, and of which /proc/kcore shows
+/// something that is not 0. The last frame of each 2 MiB is looked at.
+pub const DUMPED: u8 = 253;
+
 /// A directory, or several, whose files are part of every snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchSet {

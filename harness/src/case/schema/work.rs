@@ -62,6 +62,8 @@ pub enum HoldKind {
     ForkedHuge,
     /// pages of a file of hugetlbfs, shared, which the kernel makes for it
     HugetlbShared,
+    /// pages of a file on a hugetlbfs that is mounted with a limit of just as many: at the end it must be full still
+    HugetlbLimited,
     /// pages of a tmpfs file, registered with io_uring
     RegisteredTmpfs,
     /// pages of hugetlbfs, which the kernel makes for it, registered with io_uring

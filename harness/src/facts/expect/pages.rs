@@ -59,6 +59,11 @@ pub fn check_pages(
             expect_eq(&mut findings, "pages.hidden", &subject, layout.block_pages(), hidden, rule);
             let rule = "fs/proc/page.c:kpagecount_read: 0 for a page that pfn_to_online_page does not find";
             expect_eq(&mut findings, "pages.counted", &subject, 0, count(wire::COUNTED), rule);
+            if version.at_least(5, 14) {
+                let rule =
+                    "fs/proc/kcore.c:read_kcore: zeros for a page that pfn_to_online_page does not find";
+                expect_eq(&mut findings, "pages.dumped", &subject, 0, count(wire::DUMPED), rule);
+            }
         }
         BlockState::Online | BlockState::GoingOffline => {}
     }
@@ -133,6 +138,8 @@ mod tests {
             assert_eq!(odd(RESERVED, 33), ["pages.reserved"]);
             assert_eq!(odd(OFFLINE, 33), ["pages.offline"]);
             assert_eq!(odd(wire::COUNTED, 34), ["pages.counted"]);
+            let dumped: &[&str] = if kernel.contains("5.10") { &[] } else { &["pages.dumped"] };
+            assert_eq!(odd(wire::DUMPED, 34), dumped, "{kernel}");
             let shown = facts(kernel, MIXED, 34, &|f| f.values_mut().for_each(|n| *n -= 1));
             assert_eq!(shown, ["pages.hidden"], "{kernel}");
         }

@@ -190,6 +190,7 @@ fn kind_of(kind: schema::HoldKind) -> wire::HoldKind {
         schema::HoldKind::Forked => wire::HoldKind::Forked,
         schema::HoldKind::ForkedHuge => wire::HoldKind::ForkedThp,
         schema::HoldKind::HugetlbShared => wire::HoldKind::HugetlbShared,
+        schema::HoldKind::HugetlbLimited => wire::HoldKind::HugetlbLimited,
         schema::HoldKind::RegisteredTmpfs => wire::HoldKind::RegisteredTmpfs,
         schema::HoldKind::RegisteredHugetlb => wire::HoldKind::RegisteredHugetlb,
         schema::HoldKind::HugeZero => wire::HoldKind::HugeZero,

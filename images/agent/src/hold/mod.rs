@@ -4,6 +4,7 @@
 //! be killed when memory runs out; nothing it holds outlives it.
 
 mod forked;
+mod limited;
 mod merged;
 mod pages;
 mod pattern;
@@ -82,6 +83,7 @@ fn take(what: &Hold) -> Result<Box<dyn Held>, Failure> {
         HoldKind::Thp => Box::new(pages::Pages::thp(what)?),
         HoldKind::Hugetlb => Box::new(pages::Pages::hugetlb(what)?),
         HoldKind::HugetlbShared => Box::new(pages::Pages::hugetlb_shared(what)?),
+        HoldKind::HugetlbLimited => Box::new(limited::Limited::take(what)?),
         HoldKind::HugeZero => Box::new(zeros::Zeros::take(what)?),
     })
 }

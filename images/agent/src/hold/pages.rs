@@ -6,6 +6,7 @@ use crate::outbox::{failed, io_failed, refused};
 use crate::sys::Region;
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -104,6 +105,11 @@ impl Pages {
         let bytes = surplus(what)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
         let file = rustix::fs::memfd_create("held", flags).map_err(failed("memfd_create of hugetlb"))?;
+        Self::hugetlb_file(file, bytes, what)
+    }
+
+    /// The same, of this empty file.
+    pub(super) fn hugetlb_file(file: OwnedFd, bytes: usize, what: &Hold) -> Result<Self, Failure> {
         rustix::fs::ftruncate(&file, bytes as u64).map_err(failed("ftruncate of hugetlb"))?;
         let region = Region::file(&file, bytes).map_err(failed("mmap of hugetlb"))?;
         Ok(Self { file: Some(file.into()), ..Self::filled(region, bytes, what) })
@@ -269,7 +275,7 @@ impl Held for Pages {
 }
 
 /// The size in whole huge pages, which the kernel may make beyond its pool from now on.
-fn surplus(what: &Hold) -> Result<usize, Failure> {
+pub(super) fn surplus(what: &Hold) -> Result<usize, Failure> {
     let bytes = whole_huge_pages(what.bytes)?;
     let path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages";
     std::fs::write(path, (bytes / HUGE).to_string()).map_err(io_failed(format_args!("write {path}")))?;
@@ -336,11 +342,16 @@ fn ranges(mut frames: Vec<u64>) -> Vec<(u64, u64)> {
 
 /// The root of a new tmpfs without limits, which only this descriptor keeps alive.
 pub(crate) fn own_tmpfs() -> Result<OwnedFd, Failure> {
+    own_mount("tmpfs", c"size=100%,nr_inodes=0,huge=never")
+}
+
+/// The root of a mount of its own, which is gone with the last file of it that is open.
+pub(super) fn own_mount(kind: &str, data: &CStr) -> Result<OwnedFd, Failure> {
     let point = format!("/tmp/hold-{}", std::process::id());
     std::fs::create_dir(&point).map_err(io_failed(format_args!("mkdir {point}")))?;
     let flags = rustix::mount::MountFlags::empty();
-    let data = c"size=100%,nr_inodes=0,huge=never";
-    rustix::mount::mount("hold", point.as_str(), "tmpfs", flags, data).map_err(failed("mount tmpfs"))?;
+    rustix::mount::mount("hold", point.as_str(), kind, flags, data)
+        .map_err(failed(format_args!("mount {kind}")))?;
     let opened =
         crate::files::open_dir(rustix::fs::CWD, &point).map_err(failed(format_args!("open {point}")));
     let detach = rustix::mount::UnmountFlags::DETACH;
