@@ -3,9 +3,10 @@
 //! QMP, console, agent and the process each have a thread that reads and posts here. Whoever waits, waits here, so
 //! that an answer, a panic on the console and the death of QEMU wake it alike. There is no other way to wait.
 
+use super::starved::Waited;
 use super::{console, inbox, process, qmp};
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// End of a wait, and how long that was from the start (for the error's text).
@@ -33,6 +34,11 @@ impl Deadline {
     /// What is left of it; zero when it is over.
     pub fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// The same, and `more`.
+    fn later(&self, more: Duration) -> Self {
+        Self { at: self.at.checked_add(more).unwrap_or(self.at), span: self.span }
     }
 
     /// The earlier of this one and `span` from now.
@@ -90,11 +96,18 @@ pub(super) struct State {
 pub(super) struct Hub {
     state: Mutex<State>,
     changed: Condvar,
+    /// QEMU's process id, once it runs
+    pid: OnceLock<u32>,
 }
 
 impl Hub {
     pub(super) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self { state: Mutex::new(state), changed: Condvar::new(), pid: OnceLock::new() }
+    }
+
+    /// QEMU has begun to run.
+    pub(super) fn runs_as(&self, pid: u32) {
+        self.pid.get_or_init(|| pid);
     }
 
     /// A thread that panicked while it held the lock left whole messages or none: going on is sound.
@@ -134,6 +147,27 @@ impl Hub {
         }
     }
 
+    /// As [`Hub::wait`], for what the guest does: time in which the host gave it no processor does not count, up to
+    /// [`MOST_STARVED`] times the deadline.
+    fn wait_fed<T>(&self, deadline: Deadline, mut find: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
+        if let Some(found) = self.wait(deadline.at_most(SOON), &mut find) {
+            return Some(found);
+        }
+        let Some(pid) = self.pid.get() else { return self.wait(deadline, find) };
+        let before = Waited::of(*pid);
+        let mut until = deadline;
+        loop {
+            if let Some(found) = self.wait(until, &mut find) {
+                return Some(found);
+            }
+            let starved = Waited::of(*pid).since(&before);
+            until = deadline.later(starved.min(deadline.span.saturating_mul(MOST_STARVED)));
+            if until.left().is_zero() {
+                return None;
+            }
+        }
+    }
+
     /// Waits for something of the guest: an alarm on the console and the end of QEMU end the wait. What is already
     /// there is found first, so an alarm never hides an answer that came before it.
     pub(super) fn wait_guest<T>(
@@ -147,7 +181,7 @@ impl Hub {
             Alarm(String),
             Gone,
         }
-        let end = self.wait(deadline, |state| {
+        let end = self.wait_fed(deadline, |state| {
             if let Some(found) = find(state) {
                 return Some(End::Found(found));
             }
@@ -180,6 +214,12 @@ impl Hub {
         process::Gone { exit }
     }
 }
+
+/// Most answers are there sooner, and how the guest fares is not asked for them.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A guest on a host that is this much too small is given up: [`super::Vm::starved`] tells it from one that is slow itself.
+const MOST_STARVED: u32 = 3;
 
 /// The kernel closes a dead process's sockets and reports its end at once; this is for a host out of breath.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -26,6 +26,7 @@ mod record;
 mod rundir;
 mod sparse;
 mod start;
+mod starved;
 pub mod template;
 
 pub use args::{Accel, Boot, ColdDimm, Machine, NodeSpec, Ram};

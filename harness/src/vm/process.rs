@@ -78,6 +78,7 @@ impl Process {
                 Err(e) => drop(started.send(Err(e))),
                 Ok(child) => {
                     *lock(&shared) = pid_of(&child);
+                    posts.runs_as(child.id());
                     drop(started.send(Ok(())));
                     let exit = reap(child, &shared, &stderr);
                     posts.post(|state| state.exit = Some(exit));

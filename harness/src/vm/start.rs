@@ -10,6 +10,7 @@ use super::process::{Exit, Process};
 use super::qemu::Qemu;
 use super::qmp::{self, Qmp, QmpError, Stamped};
 use super::rundir::{RunDir, RunDirError};
+use super::starved::Waited;
 use serde_json::Value;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -193,13 +194,8 @@ impl Vm {
     /// How much of its life the thread of QEMU that waited most for a processor of the host has waited for it: 0 to 1;
     /// `None` where the kernel does not tell (/proc/PID/task/TID/schedstat, CONFIG_SCHED_INFO).
     pub fn starved(&self) -> Option<f64> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid()?)).ok()?;
-        let waited = |task: std::fs::DirEntry| -> Option<u64> {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_whitespace().nth(1)?.parse().ok() // ns on a run queue
-        };
-        let most = tasks.flatten().filter_map(waited).max()?;
-        Some(Duration::from_nanos(most).as_secs_f64() / self.begun.elapsed().as_secs_f64())
+        let most = Waited::of(self.pid()?).most()?;
+        Some(most.as_secs_f64() / self.begun.elapsed().as_secs_f64())
     }
 
     /// The arguments as QEMU got them.
