@@ -38,7 +38,7 @@ const fn sign(option: &'static str, dir: &'static str, name: &'static str) -> Si
 }
 
 /// Where options show, in 5.10 to 7.x.
-const SIGNS: [Sign; 19] = [
+const SIGNS: [Sign; 20] = [
     // drivers/base/node.c; the second node of the probe's machine is in its SRAT only (arch/x86/mm/numa.c)
     sign("NUMA", "/sys/devices/system/node", "node0"),
     sign("ACPI_NUMA", "/sys/devices/system/node", "node1"),
@@ -62,6 +62,8 @@ const SIGNS: [Sign; 19] = [
     // kernel/ksysfs.c, later kernel/kexec_core.c; before 6.9 the second is there with the first
     sign("KEXEC_CORE", "/sys/kernel", "kexec_loaded"),
     sign("CRASH_DUMP", "/sys/kernel", "kexec_crash_size"),
+    // mm/slub.c:slab_attrs
+    sign("SLUB_DEBUG", "/sys/kernel/slab/kmalloc-64", "total_objects"),
     // mm/shuffle.c
     sign("SHUFFLE_PAGE_ALLOCATOR", "/sys/module/page_alloc/parameters", "shuffle"),
     // lib/dynamic_debug.c:dynamic_debug_init_control
