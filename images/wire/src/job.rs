@@ -61,7 +61,7 @@ pub enum Job {
 /// the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
-    /// stop right behind the first tick after a multiple of this, in ns of the guest's time: the next one; 0: at once
+    /// stop behind a multiple of this, in ns of the guest's time: the next one; 0: at once
     pub align_ns: u64,
     /// I/O port to write 1 to: the machine stops there, and goes on when the DIMM is plugged
     pub port: u16,
@@ -78,7 +78,7 @@ pub struct Trial {
 /// What a [`Trial`] saw. Times are the guest's, when the uevent was taken from its socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialSeen {
-    /// the machine went on
+    /// the machine went on, or, of an aligned stop, the kernel was told of the plug
     pub begun_ns: u64,
     /// first `add` of each block
     pub added: Vec<(u32, u64)>,

@@ -104,26 +104,34 @@ fn online(trial: &Trial, block: u32, seen: &mut TrialSeen) {
     }
 }
 
-/// Stops the machine, and tells when it goes on.
+/// Stops the machine, and tells when the plug begins.
 ///
 /// A machine that counts instructions may have its clock taken to the next timer while it is being stopped (QEMU, accel/tcg/
 /// icount-common.c:icount_start_warp_timer: a processor that is about to stop counts as idle; whether it happens depends on
 /// which of QEMU's threads is first). So an aligned stop has a timer of its own, which is never farther away than [`NEAR_NS`]:
-/// no more than that is skipped. And it comes right behind a tick, so that the next tick is far away with and without a jump.
+/// no more than that is skipped. And the kernel does not hear of the plug before [`HEARS_NS`] later, right behind a tick: by
+/// then it is the same time, with and without a jump.
 fn stop(trial: &Trial) -> Result<u64, Failure> {
     let Some(past) = (now_ns() + SPIN_NS).checked_div(trial.align_ns) else {
         signal(trial.port, STOP)?;
         return Ok(now_ns());
     };
-    sleep_until((past + 1).saturating_mul(trial.align_ns))?;
+    let aligned_ns = (past + 1).saturating_mul(trial.align_ns);
+    files::write(HOTPLUG, "mask\n")?;
+    sleep_until(aligned_ns)?;
+    await_tick()?;
     let near =
         timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).map_err(failed("make a timer"))?;
-    await_tick()?;
     let every = Timespec { tv_sec: 0, tv_nsec: NEAR_NS };
     let times = Itimerspec { it_interval: every, it_value: every };
     timerfd_settime(&near, TimerfdTimerFlags::empty(), &times).map_err(failed("set a timer"))?;
     signal(trial.port, STOP)?;
-    Ok(now_ns())
+    drop(near);
+    sleep_until(aligned_ns.saturating_add(HEARS_NS))?;
+    await_tick()?;
+    let begun_ns = now_ns();
+    files::write(HOTPLUG, "unmask\n")?;
+    Ok(begun_ns)
 }
 
 /// Sleeps, and spins at the end: a wake-up is a tick of the kernel's timer early or late, and that is enough to change what
@@ -165,6 +173,11 @@ fn ns(t: Timespec) -> i64 {
     t.tv_sec * 1_000_000_000 + t.tv_nsec
 }
 
+/// The event by which QEMU tells of memory (hw/acpi/memory_hotplug.c: _E03; drivers/acpi/sysfs.c:counter_set, which compares whole lines). What is masked
+/// stays pending.
+const HOTPLUG: &str = "/sys/firmware/acpi/interrupts/gpe03";
+/// Several ticks, with the stop in it.
+const HEARS_NS: u64 = 40_000_000;
 /// Many times what the interrupt of a timer costs, in the time of a guest that counts instructions, and little beside a tick.
 const NEAR_NS: i64 = 50_000;
 /// A tick alone takes less, there.
