@@ -163,5 +163,8 @@ mod tests {
         assert_eq!(verified(1, Some(Dies::SigBus)).next(), Some(alive.into()));
         assert_eq!(verified(0, None).next(), None);
         assert_eq!(verified(1, None).count(), 1);
+        let why = "mmap of accounted memory: ENOMEM".to_string();
+        let refused = told(Observation::HoldRefused { name: name(), why }).next();
+        assert_eq!(refused.as_deref(), Some("held mmap of accounted memory: ENOMEM"));
     }
 }
