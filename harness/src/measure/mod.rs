@@ -35,8 +35,8 @@ pub enum Clock {
 /// The limits of what is measured, for every output.
 pub fn limits(clock: Clock, accel: &str, processors: u32) -> Vec<String> {
     let mut all = vec![
-        "Latency: from the moment the machine goes on with the DIMM plugged (by instructions: in which the kernel is told of it) to the uevent of the last block that comes online, \
-         both by the guest's CLOCK_BOOTTIME, taken by a thread of nice -20. Firmware and ACPI are in it."
+        "Latency: from the moment the machine goes on with the DIMM plugged (by instructions: in which the kernel is told of \
+         it) to the uevent of the last block that comes online, both by the guest's CLOCK_BOOTTIME, taken by a thread of nice -20. Firmware and ACPI are in it."
             .to_string(),
         "udevd is the distribution's, with one rule, no other devices, no journal, in an initramfs: a floor for real systems."
             .to_string(),

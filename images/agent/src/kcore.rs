@@ -48,9 +48,12 @@ fn text(dir: impl AsFd, path: &str) -> Result<String, Errno> {
 /// How many of these page frames it shows something of that is not 0. None, where the kernel does not have the file, or shows
 /// it to nobody (lockdown).
 pub(crate) fn dumped(frames: &[u64]) -> Result<u64, Errno> {
-    let file = match (frames, open(rustix::fs::CWD, "/proc/kcore")) {
-        ([], _) | (_, Err(Errno::NOENT | Errno::PERM)) => return Ok(0),
-        (_, file) => file?,
+    if frames.is_empty() {
+        return Ok(0);
+    }
+    let file = match open(rustix::fs::CWD, "/proc/kcore") {
+        Err(Errno::NOENT | Errno::PERM) => return Ok(0),
+        file => file?,
     };
     let (memory, mut dumped, mut page) = (segments(&file)?, 0, vec![0u8; rustix::param::page_size()]);
     for frame in frames {

@@ -36,7 +36,7 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
     let file = File::open(PATH).map_err(io_failed(format_args!("open {PATH}")))?;
     let end = pfn.checked_add(count).filter(|end| end.checked_mul(8).is_some());
     let end = end.ok_or_else(|| refused("range of page frames overflows"))?;
-    let (mut counts, mut counted, mut looked_at) = (Counts::new(), 0, Vec::new());
+    let (mut counts, mut counted, mut hidden) = (Counts::new(), 0, 0);
     let mut bytes = vec![0u8; 8 * CHUNK as usize];
     let mut at = pfn;
     while at < end {
@@ -54,8 +54,7 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
             let mut mapped = vec![0u8; got];
             let read = File::open(COUNTS).and_then(|file| file.read_exact_at(&mut mapped, at * 8));
             read.map_err(io_failed(format_args!("read {COUNTS} at page frame {at:#x}")))?;
-            let hidden = (at..).zip(flags.clone()).filter(|(_, flags)| is_hidden(*flags)).map(|(pfn, _)| pfn);
-            looked_at.extend(hidden.filter(|pfn| pfn % LOOK_EVERY == LOOK_EVERY - 1));
+            hidden += flags.clone().filter(|flags| is_hidden(*flags)).count() as u64;
             let both = flags.zip(words(&mapped));
             counted += both.filter(|(flags, mapped)| is_hidden(*flags) && *mapped != 0).count() as u64;
         }
@@ -63,7 +62,11 @@ pub(crate) fn count(pfn: u64, count: u64) -> Result<BTreeMap<u8, u64>, Failure> 
     }
     let mut by_flag = counts.by_flag();
     by_flag.extend((counted > 0).then_some((wire::COUNTED, counted)));
-    let dumped = kcore::dumped(&looked_at).map_err(failed("read what /proc/kcore shows of pages"))?;
+    // Only where all is hidden, as of an offline block: whoever opens /proc/kcore has the kernel make its list, which is not to
+    // happen in the middle of an offline.
+    let looked_at = (pfn..end).filter(|pfn| hidden == count && pfn % LOOK_EVERY == LOOK_EVERY - 1);
+    let dumped = kcore::dumped(&looked_at.collect::<Vec<_>>());
+    let dumped = dumped.map_err(failed("read what /proc/kcore shows of pages"))?;
     by_flag.extend((dumped > 0).then_some((wire::DUMPED, dumped)));
     Ok(by_flag)
 }

@@ -201,7 +201,7 @@ pub const SHORT_WRITE: i32 = 4096;
 pub const COUNTED: u8 = 254;
 
 /// Key of [`Answer::Flags`] for page frames that are shown as not there, or without any flag, and of which /proc/kcore shows
-/// something that is not 0. The last frame of each 2 MiB is looked at.
+/// something that is not 0. The last frame of each 2 MiB is looked at, where all of the range is hidden.
 pub const DUMPED: u8 = 253;
 
 /// A directory, or several, whose files are part of every snapshot.

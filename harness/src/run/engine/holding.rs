@@ -68,7 +68,7 @@ impl Engine<'_> {
                 self.observe(Observation::HolderDied { name, why: failure.why, dies: None })
             }
             Err(failure) if refusal && failure.errno != 0 => {
-                let errno = crate::run::errno::name(failure.errno);
+                let errno = errno::name(failure.errno);
                 self.observe(Observation::HoldRefused { name, why: format!("{}: {errno}", failure.why) })
             }
             Err(failure) => Err(Trouble::Error(format!("hold {name}: {}", failure.why))),

@@ -173,8 +173,8 @@ fn ns(t: Timespec) -> i64 {
     t.tv_sec * 1_000_000_000 + t.tv_nsec
 }
 
-/// The event by which QEMU tells of memory (hw/acpi/memory_hotplug.c: _E03; drivers/acpi/sysfs.c:counter_set, which compares whole lines). What is masked
-/// stays pending.
+/// The event by which QEMU tells of memory (hw/acpi/memory_hotplug.c: _E03). What is masked stays pending. Words are written
+/// as whole lines (drivers/acpi/sysfs.c:counter_set).
 const HOTPLUG: &str = "/sys/firmware/acpi/interrupts/gpe03";
 /// Several ticks, with the stop in it.
 const HEARS_NS: u64 = 40_000_000;
